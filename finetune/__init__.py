@@ -1,0 +1,61 @@
+"""One pipeline, every way to fine-tune, compared fairly.
+
+The public names are resolved on first use (PEP 562), so that `import finetune` imports no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from finetune.compare import compare
+    from finetune.data import Data
+    from finetune.generation import Decoding
+    from finetune.methods import IA3, Full, LoRA, Partial, PrefixTuning, PromptTuning
+    from finetune.models import Pretrained, Scratch
+    from finetune.plan import plan
+    from finetune.recipe import Recipe, Training
+    from finetune.run import Run, run
+    from finetune.tasks import Completion, LanguageModeling, SpanCorruption
+
+_HOMES = {
+    "finetune.compare": ("compare",),
+    "finetune.data": ("Data",),
+    "finetune.generation": ("Decoding",),
+    "finetune.methods": ("IA3", "Full", "LoRA", "Partial", "PrefixTuning", "PromptTuning"),
+    "finetune.models": ("Pretrained", "Scratch"),
+    "finetune.plan": ("plan",),
+    "finetune.recipe": ("Recipe", "Training"),
+    "finetune.run": ("Run", "run"),
+    "finetune.tasks": ("Completion", "LanguageModeling", "SpanCorruption"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "IA3",
+    "Completion",
+    "Data",
+    "Decoding",
+    "Full",
+    "LanguageModeling",
+    "LoRA",
+    "Partial",
+    "PrefixTuning",
+    "Pretrained",
+    "PromptTuning",
+    "Recipe",
+    "Run",
+    "Scratch",
+    "SpanCorruption",
+    "Training",
+    "compare",
+    "plan",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'finetune' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value  # a submodule of the same name (finetune.run) must not win later
+    return value

@@ -1,0 +1,44 @@
+"""How encoded rows become batches, for training and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from finetune.tasks.encoded import IGNORED
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
+class Collate:
+    """Pads on the right, whatever side the tokenizer likes: a soft prompt stands next to its text.
+
+    Gives `row`, `input_ids`, `attention_mask`, `labels`, and for an encoder-decoder
+    `decoder_input_ids`. Padding is masked by length, never by token id.
+    """
+
+    def __init__(self, model: PreTrainedModel | PeftModel) -> None:
+        self.pad_token_id = model.config.pad_token_id
+        self.encoder_decoder = model.config.is_encoder_decoder
+        self.start_token_id = getattr(model.config, "decoder_start_token_id", None)
+        assert self.pad_token_id is not None
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        inputs = [torch.tensor(row["input_ids"]) for row in rows]
+        labels = [torch.tensor(row["labels"]) for row in rows]
+        batch = {
+            "row": torch.tensor([row["row"] for row in rows]),
+            "input_ids": pad_sequence(inputs, True, self.pad_token_id),
+            "attention_mask": pad_sequence([torch.ones_like(ids) for ids in inputs], True, 0),
+            "labels": pad_sequence(labels, True, IGNORED),
+        }
+        if self.encoder_decoder:
+            shifted = batch["labels"].roll(1, dims=1)
+            shifted[:, 0] = self.start_token_id
+            batch["decoder_input_ids"] = shifted.masked_fill(shifted == IGNORED, self.pad_token_id)
+        return batch

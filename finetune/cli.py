@@ -1,0 +1,293 @@
+"""The command line: `finetune VERB ...`; help, list and copy import no torch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from finetune.generation import Decoding
+    from finetune.recipe import Recipe
+
+OVERRIDES = "overrides of the recipe, e.g. --training.max-steps 10 --data.train mine.csv"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0: done; 2: the user's mistake, in one line; 130: interrupted. Ours: a traceback."""
+    arguments, rest = _parser().parse_known_args(argv)
+    try:
+        if rest and not arguments.takes_overrides:
+            raise ValueError(f"finetune {arguments.verb} does not know {rest[0]!r}")
+        arguments.act(arguments, rest)
+    except KeyboardInterrupt:
+        print("finetune: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        if not _is_users(error):
+            raise
+        print(f"finetune: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def overridden(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
+    """The recipe with `--model.…`, `--task.…`, `--data.…` and the like applied.
+
+    Raises: ValueError for an unknown key, naming the nearest, or a value of the wrong type.
+    """
+    import tyro
+
+    from finetune.recipe import Recipe
+
+    if not arguments:
+        return recipe
+    parsed = _tyro(Recipe, recipe, arguments, prog=f"finetune run {recipe.name}")
+    # A file for --data.train is other data: which keys were given decides what is dropped.
+    given = {
+        f.name: getattr(parsed.data, f.name)
+        for f in fields(parsed.data)
+        if f.init and any(_names(argument, f"data.{f.name}") for argument in arguments)
+    }
+    assert tyro is not None
+    return replace(parsed, data=recipe.data.overridden(**given))
+
+
+def _names(argument: str, key: str) -> bool:
+    flag = argument.split("=")[0].removeprefix("--").replace("-", "_")
+    return argument.startswith("--") and flag == key
+
+
+def _tyro(kind: type, default: Any, arguments: Sequence[str], prog: str) -> Any:
+    """tyro's own parsing; its report of a mistake, shortened to one line."""
+    import contextlib
+    import io
+
+    import tyro
+
+    if any(argument in ("-h", "--help") for argument in arguments):
+        return tyro.cli(
+            kind, default=default, args=list(arguments), prog=prog, config=(_no_subcommands(),)
+        )
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            return tyro.cli(
+                kind,
+                default=default,
+                args=list(arguments),
+                prog=prog,
+                config=(_no_subcommands(),),
+                console_outputs=True,
+            )
+    except SystemExit as stop:
+        text = " ".join(said.getvalue().translate(str.maketrans("╭╮╰╯│─", "      ")).split())
+        text = text.split(" For full helptext")[0]
+        raise ValueError(text) from stop
+
+
+def _no_subcommands() -> Any:
+    import tyro
+
+    return tyro.conf.AvoidSubcommands
+
+
+def _is_users(error: BaseException) -> bool:
+    """Whether the error was raised by a check of ours, not inside a library or by a bug there."""
+    if isinstance(error, OSError):
+        return True
+    trace = error.__traceback__
+    assert trace is not None
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return Path(trace.tb_frame.f_code.co_filename).is_relative_to(Path(__file__).parent)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="finetune",
+        description="One pipeline, every way to fine-tune a Hugging Face model, compared fairly.",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, act: Any, text: str, *, overrides: bool = False) -> argparse.ArgumentParser:
+        epilog = OVERRIDES if overrides else None
+        added = verbs.add_parser(
+            name, help=text, description=text, epilog=epilog, add_help=not overrides
+        )
+        if overrides:
+            added.add_argument("-h", "--help", action="store_true", help="with a recipe: its fields")
+        added.set_defaults(act=act, takes_overrides=overrides)
+        return added
+
+    verb("list", _list, "the recipes within reach")
+    added = verb("copy", _copy, "a study of one's own to edit")
+    added.add_argument("study")
+    added.add_argument("folder", type=Path)
+    added = verb("runs", _runs, "what is on disk, with its scores")
+    added.add_argument("folder", type=Path, nargs="?", default=Path("runs"))
+    recipe = "study/arm, or the path of a recipe's file"
+    for name, act, text in (
+        ("plan", _plan, "everything short of training"),
+        ("run", _run, "train, evaluate, write the run folder"),
+    ):
+        added = verb(name, act, text, overrides=True)
+        added.add_argument("recipe", nargs="?", help=recipe)
+        added.add_argument(
+            "--from", dest="file", type=Path, metavar="FILE", help="a run's recipe.json, in place"
+        )
+    added = verb("compare", _compare, "run what is missing, then one table", overrides=True)
+    added.add_argument("recipes", nargs="*", help="studies and recipes")
+    added.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    added.add_argument("--output", type=Path, help="the folder of the runs and the table")
+    added = verb("generate", _generate, "text from a run, a model folder or a Hub id", overrides=True)
+    added.epilog = "how to generate: --max-new-tokens 100 --num-beams 4 --do-sample ..."
+    added.add_argument("model", nargs="?", help="a run's folder, a model's, or a Hub id")
+    added.add_argument("--prompt", nargs="+", default=[], help="one or more prompts")
+    added.add_argument("--file", type=Path, help="prompts: .txt (a line each) or .jsonl")
+    added.add_argument("--output", type=Path, help="JSONL is written here, not to the terminal")
+    added.add_argument("--raw", action="store_true", help="leave out the recipe's prompt template")
+    added.add_argument("--batch-size", type=int, default=16)
+    return parser
+
+
+def _list(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    from finetune.studies import arms, studies, summary
+
+    for study in studies():
+        files = arms(study)
+        print(f"{study}: {summary(files[0].parent / '__init__.py')}" if files else study)
+        for file in files:
+            print(f"  {study}/{file.stem}: {summary(file)}")
+
+
+def _copy(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    from finetune.studies import arms, copy
+
+    folder = copy(arguments.study, arguments.folder)
+    print(f"copied to {folder}; try: finetune run {arms(str(folder))[0]}")
+
+
+def _runs(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    for file in sorted(arguments.folder.glob("**/recipe.json")):
+        metrics = file.parent / "metrics.json"
+        if not metrics.is_file():
+            print(f"{file.parent}  unfinished")
+            continue
+        quality = json.loads(metrics.read_text())["quality"]
+        scores = ", ".join(f"{name} {entry['value']:.4g}" for name, entry in quality.items())
+        print(f"{file.parent}  {scores}")
+
+
+def _loaded(arguments: argparse.Namespace, rest: Sequence[str]) -> Recipe:
+    """The recipe that the command names, with its overrides."""
+    if (arguments.recipe is None) == (arguments.file is None):
+        if arguments.help:
+            _help(arguments.verb)
+        raise ValueError(f"finetune {arguments.verb} needs a recipe, or --from FILE; see `list`")
+    _quiet()
+    if arguments.file is not None:
+        from finetune.recipe import Recipe
+
+        try:
+            values = json.loads(arguments.file.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{arguments.file} is not JSON: {error}") from error
+        recipe = Recipe.from_dict(values)
+    else:
+        from finetune.studies import load
+
+        recipe = load(arguments.recipe)
+    return overridden(recipe, [*rest, *(["--help"] if arguments.help else [])])
+
+
+def _plan(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    recipe = _loaded(arguments, rest)
+    from finetune.plan import plan
+
+    plan(recipe)
+
+
+def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    recipe = _loaded(arguments, rest)
+    from finetune.reports.tables import print_result
+    from finetune.run import run
+
+    finished = (recipe.folder / "metrics.json").is_file()
+    result = run(recipe)
+    if finished:
+        print(f"{result.folder} is finished already; its result:")
+    print_result(result)
+
+
+def _compare(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    if not arguments.recipes:
+        if arguments.help:
+            _help("compare")
+        raise ValueError("finetune compare needs a study or recipes; see `finetune list`")
+    _quiet()
+    from finetune.compare import compare
+
+    compare(arguments.recipes, arguments.seeds, arguments.output, rest)
+
+
+def _generate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    if arguments.model is None:
+        if arguments.help:
+            _help("generate")
+        raise ValueError("finetune generate needs a run, a model folder or a Hub id")
+    _quiet()
+    from finetune.generation import Decoding, foreign_script, generate, stream
+    from finetune.models.saved import open_saved
+    from finetune.prompts import encode_prompts, read_prompts
+
+    if arguments.help:
+        _tyro(Decoding, Decoding(), ["--help"], prog=f"finetune generate {arguments.model}")
+    prompts = read_prompts(arguments.prompt, arguments.file)
+    saved = open_saved(arguments.model)
+    default = Decoding()
+    if saved.model.generation_config is not None:
+        default = Decoding.of(saved.model.generation_config)
+    decoding: Decoding = _tyro(Decoding, default, rest, prog="finetune generate")
+    texts, ids = encode_prompts(saved, prompts, raw=arguments.raw)
+    for warning in dict.fromkeys(foreign_script(text, saved.tokenizer) for text in texts):
+        if warning is not None:
+            print(f"warning: {warning}", file=sys.stderr)
+    single = len(ids) == 1 and decoding.num_return_sequences == 1 and decoding.num_beams == 1
+    if single and arguments.output is None and sys.stdout.isatty():
+        for piece in stream(saved.model, saved.tokenizer, ids[0], decoding):
+            print(piece, end="", flush=True)
+        print()
+        return
+    found = generate(
+        saved.model, saved.tokenizer, ids, decoding, batch_size=arguments.batch_size
+    )
+    lines = [
+        json.dumps({"prompt": text, "completions": completions}, ensure_ascii=False)
+        for text, completions in zip(texts, found, strict=True)
+    ]
+    if arguments.output is None:
+        print("\n".join(lines))
+    else:
+        arguments.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _help(verb: str) -> None:
+    parser = _parser()
+    action = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    action.choices[verb].print_help()
+    raise SystemExit(0)
+
+
+def _quiet() -> None:
+    """What libraries would print over ours; before they are imported."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")

@@ -1,0 +1,1 @@
+"""Per-example statistics, the scores they add up to, and the floors beside them."""

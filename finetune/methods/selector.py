@@ -1,0 +1,342 @@
+"""Names for the weights of a model: `blocks[-2:]`, `decoder.blocks[-1:].cross_attention`, `norms`.
+
+A model is read by its structure, not by a table of architectures: its blocks are the entries of its
+outermost `nn.ModuleList` (one for the encoder and one for the decoder, if it has both), and a
+weight's part is told from the names and types of the modules that hold it, below its block only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch import nn
+    from transformers import PreTrainedModel
+
+ANYWHERE = ("norms", "embeddings", "head", "biases")
+IN_BLOCKS = ("attention", "cross_attention", "feed_forward", "recurrent", "norms", "biases")
+EXAMPLES = "blocks[-2:], encoder.blocks[0].attention, blocks.feed_forward"
+
+_BLOCKS = re.compile(
+    r"(?:(?P<side>encoder|decoder)\.)?blocks(?:\[(?P<index>[^\]]*)\])?(?:\.(?P<part>\w+))?"
+)
+_INDEX = re.compile(r"(-?\d+)|(-?\d+)?:(-?\d+)?")
+_WORDS = {
+    "cross_attention": r"cross_?att|encdecatt|encoder_att",
+    "attention": r"att",
+    "feed_forward": r"mlp|ff|feed_?forward|dense|intermediate|output|fc\d|moe|expert",
+}
+"""What the names of modules in a block say that they are; the first that matches counts."""
+
+
+@dataclass(frozen=True)
+class Selector:
+    text: str
+    part: str | None
+    """One of `ANYWHERE` or, in blocks, of `IN_BLOCKS`; None: whole blocks."""
+    blocks: bool = False
+    side: str = ""
+    index: int | slice | None = None
+    """None: all blocks."""
+
+
+def parse(text: str) -> tuple[Selector, ...]:
+    """The comma-separated selectors of `text`.
+
+    Raises:
+        ValueError: something in `text` is not a selector; the message offers the nearest that is.
+    """
+    words = [word.strip() for word in text.split(",")]
+    return tuple(_parse(word) for word in words)
+
+
+def check_pattern(field: str, pattern: str) -> None:
+    """Raises ValueError if `pattern`, the value of `field`, is no regular expression."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{field}: {pattern!r} is not a regular expression: {error}") from error
+
+
+def _parse(word: str) -> Selector:
+    if word in ANYWHERE:
+        return Selector(word, part=word)
+    match = _BLOCKS.fullmatch(word)
+    if match is None:
+        stem = re.split(r"[\[.]", word)[0]
+        near = difflib.get_close_matches(stem, ["blocks", "encoder.blocks", *ANYWHERE], n=1)
+        raise ValueError(
+            f"select: {word!r} is not a selector"
+            + (f"; did you mean {near[0]!r}? " if near else ". ")
+            + f"There are {', '.join(ANYWHERE)}, and blocks such as {EXAMPLES}"
+        )
+    part = match["part"]
+    if part is not None and part not in IN_BLOCKS:
+        near = difflib.get_close_matches(part, IN_BLOCKS, n=1)
+        raise ValueError(
+            f"select: {word!r}: a block has no part {part!r}"
+            + (f"; did you mean {near[0]!r}? " if near else ". ")
+            + f"Parts are {', '.join(IN_BLOCKS)}"
+        )
+    index: int | slice | None = None
+    if match["index"] is not None:
+        bounds = _INDEX.fullmatch(match["index"].replace(" ", ""))
+        if bounds is None:
+            raise ValueError(
+                f"select: {word!r}: [{match['index']}] is not an index; "
+                "write [0], [-1], [-2:] or [1:3]"
+            )
+        one, start, stop = (None if bound is None else int(bound) for bound in bounds.groups())
+        index = slice(start, stop) if one is None else one
+    return Selector(word, part, blocks=True, side=match["side"] or "", index=index)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A run of like blocks: `transformer.h` in GPT-2, `encoder.block` and `decoder.block` in T5."""
+
+    side: str
+    """"encoder" or "decoder" where the model has both, else empty."""
+    path: str
+    size: int
+
+    @property
+    def selector(self) -> str:
+        return f"{self.side}.blocks" if self.side else "blocks"
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One parameter tensor, what it is part of and where it stands."""
+
+    name: str
+    """As in `named_parameters()`, which lists a tied tensor once."""
+    names: tuple[str, ...]
+    """All its names: a tied tensor has several."""
+    parts: frozenset[str]
+    stack: Stack | None
+    level: int
+    """Its block in `stack`; -1: below all blocks; `stack.size`: above all."""
+
+    @property
+    def in_block(self) -> bool:
+        return self.stack is not None and 0 <= self.level < self.stack.size
+
+    @property
+    def block(self) -> str:
+        """The name of its block."""
+        assert self.stack is not None
+        return f"{self.stack.path}.{self.level}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a model is made of."""
+
+    model: str
+    stacks: tuple[Stack, ...]
+    """In the order of the forward pass."""
+    weights: tuple[Weight, ...]
+    """In the order of `named_parameters()`."""
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> Layout:
+        stacks = _stacks(model)
+        names: dict[int, list[str]] = {}
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            names.setdefault(id(parameter), []).append(name)
+        head = {id(p) for p in model.parameters()} - {id(p) for p in model.base_model.parameters()}
+        output: nn.Module | None = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # theirs
+        if output is not None:
+            head |= {id(parameter) for parameter in output.parameters()}
+
+        weights = []
+        passed: set[Stack] = set()  # whose blocks were registered before the weight at hand
+        for name, parameter in model.named_parameters():
+            module, _, leaf = name.rpartition(".")
+            stack = next((stack for stack in stacks if name.startswith(f"{stack.path}.")), None)
+            inside = name.removeprefix(f"{stack.path}.").partition(".")[2] if stack else None
+            parts = _parts(model.get_submodule(module), inside)
+            if leaf.startswith("bias"):
+                parts.add("biases")
+            if stack is not None:
+                passed.add(stack)
+                level = int(name.removeprefix(f"{stack.path}.").partition(".")[0])
+            else:
+                if id(parameter) in head:
+                    parts.add("head")
+                above = "head" in parts and "embeddings" not in parts
+                side = _side(name)
+                stack = next(
+                    (s for s in stacks if s.side == side),
+                    None if not stacks else stacks[-1] if above else stacks[0],
+                )
+                # Order of registration does not tell all: BART's norm of its embeddings comes last.
+                above = above or (stack in passed and "embed" not in name)
+                level = stack.size if stack is not None and above else -1
+            same = tuple(names[id(parameter)])
+            weights.append(Weight(name, same, frozenset(parts), stack, level))
+        return cls(type(model).__name__, stacks, tuple(weights))
+
+    def select(self, selector: Selector) -> tuple[Weight, ...]:
+        """The weights that `selector` names, never none.
+
+        Raises:
+            ValueError: it names none; the message shows what exists.
+        """
+        blocks: Collection[str] = self._blocks(selector) if selector.blocks else ()
+        found = tuple(
+            weight
+            for weight in self.weights
+            if (not selector.blocks or (weight.in_block and weight.block in blocks))
+            and (selector.part is None or selector.part in weight.parts)
+        )
+        if not found:
+            raise ValueError(
+                f"select: {selector.text!r} matches nothing in {self.model}, which has {self}"
+            )
+        return found
+
+    def _blocks(self, selector: Selector) -> list[str]:
+        if not self.stacks:
+            raise ValueError(
+                f"select: {selector.text!r}: no repeated blocks were recognised in {self.model}; "
+                "give pattern, a regular expression over the names of its weights"
+            )
+        stack = next((stack for stack in self.stacks if stack.side == selector.side), None)
+        if stack is None:
+            rest = selector.text.partition("blocks")[2]
+            offers = " or ".join(f"{stack.selector}{rest}" for stack in self.stacks)
+            has = "one stack of blocks" if len(self.stacks) == 1 else "an encoder and a decoder"
+            raise ValueError(f"select: {selector.text!r}: {self.model} has {has}; write {offers}")
+        index = slice(None) if selector.index is None else selector.index
+        bounds = (index.start, index.stop) if isinstance(index, slice) else (index,)
+        chosen = range(0)
+        if all(bound is None or -stack.size <= bound <= stack.size for bound in bounds):
+            every = range(stack.size)
+            chosen = every[index] if isinstance(index, slice) else every[index:][:1]
+        if not chosen:
+            raise ValueError(
+                f"select: {selector.text!r}: {self.model} has {stack.size} such blocks, "
+                f"{stack.selector}[0] to {stack.selector}[{stack.size - 1}]"
+            )
+        return [f"{stack.path}.{number}" for number in chosen]
+
+    def __str__(self) -> str:
+        """What there is to select."""
+        words = []
+        for stack in self.stacks:
+            inside = [w.parts for w in self.weights if w.stack == stack and w.in_block]
+            parts = frozenset[str]().union(*inside)
+            last = f" to {stack.selector}[{stack.size - 1}]" if stack.size > 1 else ""
+            held = ", ".join(part for part in IN_BLOCKS if part in parts)
+            words.append(f"{stack.selector}[0]{last} ({held})")
+        parts = frozenset[str]().union(*(weight.parts for weight in self.weights))
+        return ", ".join([*words, *(part for part in ANYWHERE if part in parts)])
+
+
+def _stacks(model: PreTrainedModel) -> tuple[Stack, ...]:
+    from torch import nn
+
+    lists = {
+        name: (len(module), sum(parameter.numel() for parameter in module.parameters()))
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList)
+    }
+    # T5 keeps a list of sublayers within each block: only the outermost lists hold blocks.
+    outer = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists)]
+    by_side: dict[str, list[str]] = {"encoder": [], "decoder": []}
+    for name in outer:
+        by_side.setdefault(_side(name), []).append(name)
+    if not (model.config.is_encoder_decoder and by_side["encoder"] and by_side["decoder"]):
+        by_side = {"": outer}
+
+    stacks = []
+    for side in ("", "encoder", "decoder"):
+        paths = sorted(by_side.get(side, []), key=lambda path: lists[path][1], reverse=True)
+        sizes = [lists[path][0] for path in paths]
+        # A list of all attentions beside a list of all feed-forwards, as in XLM, holds no blocks.
+        if paths and not (sizes[0] > 1 and sizes[0] in sizes[1:]):
+            stacks.append(Stack(side, paths[0], sizes[0]))
+    return tuple(stacks)
+
+
+def _side(name: str) -> str:
+    """Which of encoder and decoder stands first in a dotted name; empty: neither."""
+    return next((word for word in name.split(".") if word in ("encoder", "decoder")), "")
+
+
+def _parts(owner: nn.Module, inside: str | None) -> set[str]:
+    """What the weights of `owner` are; `inside`: a name below its block; None: in no block."""
+    from torch import nn
+
+    if "norm" in type(owner).__name__.lower():
+        return {"norms"}
+    if inside is None:
+        return {"embeddings"} if isinstance(owner, nn.Embedding) else set()
+    if isinstance(owner, nn.RNNBase):
+        return {"recurrent"}
+    found = (part for part, words in _WORDS.items() if re.search(words, inside.lower()))
+    return set(islice(found, 1))
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How far down the backward pass must run."""
+
+    stack: Stack
+    level: int
+    """The lowest block it enters; -1: all, down to the embeddings; `stack.size`: none."""
+
+    def __str__(self) -> str:
+        stack = self.stack
+        side = f"{stack.side} " if stack.side else ""
+        way = "the decoder and " if stack.side == "encoder" else ""
+        spared = "; the encoder is spared" if stack.side == "decoder" else ""
+        if self.level < 0:
+            reach = f"all {stack.size} {side}blocks, down to the embeddings"
+            return f"backward runs through {way}{reach}{spared}"
+        if self.level == stack.size:
+            return f"backward runs through {way}no {side}block{spared}"
+        return (
+            f"backward runs through {way}{stack.size - self.level} of {stack.size} {side}blocks, "
+            f"down to {stack.selector}[{self.level}]{spared}"
+        )
+
+
+def backward_depth(model: PreTrainedModel | PeftModel, trained: Collection[str]) -> Depth | None:
+    """How far down backward must run for `trained`, names in `model.named_parameters()`.
+
+    None where the model's blocks were not recognised.
+    """
+    from peft import PeftModel, PeftType
+
+    base, prefix = model, False
+    if isinstance(model, PeftModel):
+        base = model.get_base_model()
+        prefix = model.active_peft_config.peft_type == PeftType.PREFIX_TUNING
+    layout = Layout.of(base)
+    if not layout.stacks:
+        return None
+    weights = {weight.name: weight for weight in layout.weights}
+    by_id = {id(parameter): weights[name] for name, parameter in base.named_parameters()}
+    depths = []
+    for name, parameter in model.named_parameters():
+        if name not in trained:
+            continue
+        if id(parameter) in by_id:
+            stack, level = by_id[id(parameter)].stack, by_id[id(parameter)].level
+            assert stack is not None
+        elif prefix:
+            stack, level = layout.stacks[-1], 0  # keys and values of every block
+        else:
+            stack, level = layout.stacks[0], -1  # a soft prompt beside the embeddings
+        depths.append((layout.stacks.index(stack), level))
+    number, level = min(depths)
+    return Depth(layout.stacks[number], level)

@@ -1,0 +1,163 @@
+"""What is trained: a pre-trained checkpoint, or an architecture with fresh weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+TINY = Path(__file__).parent.parent / "tiny"
+BUNDLED = {"tiny-gpt2": TINY / "gpt2", "tiny-t5": TINY / "t5"}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    fresh: frozenset[str] = frozenset()
+    """Parameters the checkpoint did not hold (a new head): every method trains them."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A checkpoint: a Hub id, a folder, a GGUF file, or a bundled `tiny-gpt2`, `tiny-t5`."""
+
+    name: str
+    revision: str | None = None
+    """A branch, tag or commit of the Hub repository."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the weights in memory. float32 whatever the file holds: small steps vanish in bfloat16
+    weights. For speed on a GPU set `--training.bf16` (autocast) and leave this alone."""
+    attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
+    """The attention kernel; none: what transformers chooses."""
+    trust_remote_code: bool = False
+    """Run the model's own code from its repository. Only for authors you trust."""
+
+    def load(self, texts: Iterable[str] = ()) -> Loaded:
+        """The model and its tokenizer. `texts` is ignored: this model has a tokenizer."""
+        from transformers import AutoConfig, AutoTokenizer
+
+        name, options = self._source()
+        try:
+            config = AutoConfig.from_pretrained(name, **options)
+            tokenizer = AutoTokenizer.from_pretrained(name, **options)
+            model, info = auto_class(config).from_pretrained(
+                name,
+                dtype=self.dtype,
+                attn_implementation=self.attention,
+                output_loading_info=True,
+                **options,
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(f"model {self.name!r} cannot be loaded: {_reason(error)}") from error
+        give_pad_token(model, tokenizer)
+        return Loaded(model, tokenizer, frozenset(info["missing_keys"]))
+
+    def _source(self) -> tuple[str, dict[str, Any]]:
+        options: dict[str, Any] = {
+            "revision": self.revision,
+            "trust_remote_code": self.trust_remote_code,
+        }
+        if self.name in BUNDLED:
+            return str(BUNDLED[self.name]), options
+        path = Path(self.name).expanduser()
+        if path.suffix == ".gguf":
+            if not path.is_file():
+                raise ValueError(f"model {self.name!r}: no such file")
+            return str(path.parent), options | {"gguf_file": path.name}
+        if path.is_dir():
+            return str(path), options
+        if self.name.startswith((".", "/", "~")) or self.name.count("/") > 1:
+            raise ValueError(f"model {self.name!r}: no such folder, and not a Hub id (owner/name)")
+        return self.name, options
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """An architecture with fresh weights: `Scratch("gpt2", {"n_layer": 4, "n_embd": 256})`."""
+
+    architecture: str
+    """Any `model_type` of transformers: gpt2, t5, llama, marian, bart ..."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the architecture's config; the rest keeps its default."""
+    tokenizer: str | None = None
+    """A folder, a Hub id or a bundled model; none: one is trained on the training split."""
+    vocab_size: int = 8000
+    """The size of a tokenizer that is trained here."""
+
+    def load(self, texts: Iterable[str] = ()) -> Loaded:
+        """Fresh weights, drawn from torch's global random state."""
+        from transformers import AutoConfig, AutoTokenizer
+
+        from finetune.models.tokenizers import train_tokenizer
+
+        try:
+            encoder_decoder = AutoConfig.for_model(self.architecture).is_encoder_decoder
+        except ValueError as error:
+            raise ValueError(
+                f"architecture {self.architecture!r} is not one that transformers knows; "
+                "use a model_type such as gpt2, llama, t5, bart, marian"
+            ) from error
+        if self.tokenizer is None:
+            tokenizer = train_tokenizer(texts, self.vocab_size, "t5" if encoder_decoder else "gpt2")
+        else:
+            name = str(BUNDLED.get(self.tokenizer, self.tokenizer))
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(name)
+            except (OSError, ValueError) as error:
+                raise ValueError(
+                    f"tokenizer {self.tokenizer!r} cannot be loaded: {_reason(error)}"
+                ) from error
+        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        special: dict[str, Any] = {
+            "vocab_size": len(tokenizer),
+            "pad_token_id": pad,
+            "eos_token_id": tokenizer.eos_token_id,
+            "bos_token_id": tokenizer.bos_token_id,
+        }
+        if encoder_decoder:
+            special |= {"decoder_start_token_id": pad, "bos_token_id": None}
+            if "forced_eos_token_id" in AutoConfig.for_model(self.architecture).to_dict():
+                special["forced_eos_token_id"] = tokenizer.eos_token_id
+        try:
+            config = AutoConfig.for_model(self.architecture, **(special | dict(self.config)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"config of {self.architecture}: {_reason(error)}") from error
+        model = auto_class(config).from_config(config)
+        give_pad_token(model, tokenizer)
+        return Loaded(model, tokenizer, frozenset(name for name, _ in model.named_parameters()))
+
+
+def auto_class(config: PreTrainedConfig) -> Any:
+    """The Auto class that generates text with this config."""
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+
+
+def give_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """End-of-text as pad token where there is none, in tokenizer, config and generation config."""
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token is None:
+            raise ValueError(
+                "the tokenizer has neither a pad token nor an end-of-text token: "
+                "add one and save it with the model"
+            )
+        tokenizer.pad_token = tokenizer.eos_token
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    if model.generation_config is not None and model.generation_config.pad_token_id is None:
+        model.generation_config.pad_token_id = model.config.pad_token_id
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what the library says, and what offline means for it."""
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    offline = " (HF_HUB_OFFLINE is set)" if HF_HUB_OFFLINE else ""
+    return f"{first}{offline}"

@@ -1,0 +1,52 @@
+"""Training a byte-level BPE tokenizer, for models that start from scratch.
+
+Byte-level: every string round-trips, whatever its script, and nothing ever becomes "unknown".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+END_OF_TEXT = "<|endoftext|>"
+PAD, END, SENTINELS = "<pad>", "</s>", 100
+
+
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int, kind: Literal["gpt2", "t5"]
+) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of at most `vocab_size` tokens, with the special tokens of `kind`.
+
+    `gpt2`: one end-of-text token, nothing added to a text, padding with the end-of-text token.
+    `t5`: `<pad>` 0, `</s>` 1 put behind every text, sentinels `<extra_id_0>` ... `<extra_id_99>`.
+    """
+    sentinels = [f"<extra_id_{i}>" for i in range(SENTINELS)] if kind == "t5" else []
+    special = [PAD, END, *sentinels] if kind == "t5" else [END_OF_TEXT]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            special_tokens=[AddedToken(token, special=True, normalized=False) for token in special],
+            show_progress=False,
+        ),
+    )
+    if kind == "gpt2":
+        return PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer,
+            bos_token=END_OF_TEXT,
+            eos_token=END_OF_TEXT,
+            pad_token=END_OF_TEXT,
+        )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {END}", pair=f"$A {END} $B {END}", special_tokens=[(END, 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, extra_special_tokens=sentinels
+    )

@@ -1,0 +1,37 @@
+"""Everything short of training, printed."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from finetune.prepare import Prepared, prepare
+from finetune.recipe import Recipe
+
+
+def plan(recipe: Recipe) -> Prepared:
+    """Loads, adapts and encodes as `run` would, and says what the run would do.
+
+    Raises: ValueError for whatever `run` would refuse before training.
+    """
+    from finetune.reports.tables import console, print_prepared
+
+    prepared = prepare(recipe)
+    print_prepared(prepared)
+    args = recipe.training.resolve(
+        Path(recipe.folder) / "checkpoints",
+        learning_rate=recipe.method.learning_rate,
+        metric=recipe.task.metric,
+        validated="validation" in prepared.encoded,
+    )
+    rows = len(prepared.encoded["train"].rows)
+    batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    steps = args.max_steps
+    if steps <= 0:
+        steps = math.ceil(math.ceil(rows / batch) * args.num_train_epochs)
+    console.print(
+        f"would train {steps} steps of {batch} rows ({steps * batch / rows:.1f} epochs of {rows}), "
+        f"learning rate {args.learning_rate:g}, {args.lr_scheduler_type.value} schedule"
+    )
+    console.print(f"into {recipe.folder}")
+    return prepared

@@ -1,0 +1,61 @@
+"""Where the three axes meet, once: Recipe -> Prepared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetune.methods import Full, Partial
+from finetune.models import Scratch
+from finetune.shape import Shape
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from finetune.data import Splits
+    from finetune.methods import Adapted
+    from finetune.recipe import Recipe
+    from finetune.tasks.encoded import Encoded
+
+
+@dataclass(frozen=True)
+class Prepared:
+    recipe: Recipe
+    splits: Splits
+    adapted: Adapted
+    tokenizer: PreTrainedTokenizerBase
+    shape: Shape
+    encoded: dict[str, Encoded]
+    """By split: train, validation, and test where there is one."""
+
+    @property
+    def model(self) -> PreTrainedModel | PeftModel:
+        return self.adapted.model
+
+
+def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
+    """Everything short of training: `plan` prints it, `run` trains it.
+
+    `splits`: the recipe's data where it is loaded already.
+    Raises: ValueError for whatever in the recipe cannot be honoured, before any training.
+    """
+    from transformers import set_seed
+
+    set_seed(recipe.training.seed)
+    task = recipe.task
+    splits = splits or recipe.data.load(task.inputs)
+    splits.require(task.columns)
+    if isinstance(recipe.model, Scratch) and not isinstance(recipe.method, Full | Partial):
+        raise ValueError(
+            f"method {type(recipe.method).__name__} saves only what it adds to a base model, and a "
+            "model from scratch has none: train it with Full first"
+        )
+    loaded = recipe.model.load(task.texts(splits.train))
+    adapted = recipe.method.apply(loaded.model, loaded.tokenizer, always=loaded.fresh)
+    shape = Shape.of(adapted.model)
+    encoded = {
+        name: task.encode(split, loaded.tokenizer, shape, training=name == "train")
+        for name, split in splits.named().items()
+    }
+    return Prepared(recipe, splits, adapted, loaded.tokenizer, shape, encoded)

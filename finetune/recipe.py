@@ -1,0 +1,180 @@
+"""One run as plain data: a choice on each axis, the data, the training arguments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainingArguments
+
+from finetune.data import Data
+from finetune.generation import Decoding
+from finetune.methods import IA3, Full, LoRA, Partial, PrefixTuning, PromptTuning
+from finetune.models import Pretrained, Scratch
+from finetune.tasks import Completion, LanguageModeling, SpanCorruption
+
+Model = Pretrained | Scratch
+Task = LanguageModeling | SpanCorruption | Completion
+Method = Full | Partial | PromptTuning | PrefixTuning | LoRA | IA3
+
+OWNED = {
+    "remove_unused_columns": "the task decides which columns there are",
+    "label_names": "the task makes the labels",
+    "prediction_loss_only": "`finetune run` scores every row",
+    "include_for_metrics": "the task's scores",
+    "batch_eval_metrics": "the task's scores",
+    "do_train": "the verb: `finetune run`",
+    "do_eval": "the verb: `finetune evaluate`",
+    "do_predict": "the verb: `finetune generate`",
+    "resume_from_checkpoint": "the same command again resumes",
+    "use_cache": "training never needs it, generation always uses it",
+    "push_to_hub": "`finetune push`",
+}
+"""Fields of TrainingArguments that the pipeline sets itself, and what to use instead."""
+
+
+@dataclass
+class Training(TrainingArguments):
+    """`transformers.TrainingArguments`, every field by its own name.
+
+    What it derives from its fields it derives when the run starts, so that any field can still be
+    replaced. The defaults below differ from Hugging Face's.
+    """
+
+    learning_rate: float | None = None  # type: ignore[assignment]  # None: the method's own
+    """The highest learning rate; none: the method's default."""
+    seed: int = 0
+    eval_strategy: str = "epoch"
+    save_strategy: str = "epoch"
+    save_total_limit: int | None = 1
+    load_best_model_at_end: bool = True
+    """Keep the weights that score best on validation, not the last."""
+    metric_for_best_model: str | None = None
+    """none: the task's own metric."""
+    logging_steps: float = 10
+    per_device_eval_batch_size: int = 16
+    disable_tqdm: bool | None = True
+    report_to: None | str | list[str] = "none"
+
+    def __post_init__(self) -> None:
+        """Left for `resolve`: derived values would stick and outlive an override."""
+
+    def resolve(
+        self, output_dir: Path, *, learning_rate: float, metric: str, validated: bool
+    ) -> TrainingArguments:
+        """Hugging Face's own arguments, checked and derived by their own code."""
+        untouched = Training()
+        for name, instead in OWNED.items():
+            if getattr(self, name) != getattr(untouched, name):
+                raise ValueError(f"training.{name} is set by the pipeline; instead: {instead}")
+        values = {f.name: getattr(self, f.name) for f in fields(TrainingArguments) if f.init}
+        values |= {"output_dir": str(output_dir), "remove_unused_columns": False}
+        values["learning_rate"] = self.learning_rate or learning_rate
+        values["metric_for_best_model"] = self.metric_for_best_model or metric
+        values["greater_is_better"] = bool(self.greater_is_better)
+        if not validated:
+            values |= {"eval_strategy": "no", "load_best_model_at_end": False}
+        if values["load_best_model_at_end"] and self.eval_strategy == "no":
+            values["load_best_model_at_end"] = False
+        return TrainingArguments(**values)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    model: Model
+    task: Task
+    data: Data
+    method: Method = Full()  # noqa: RUF009  # frozen, without fields
+    training: Training = field(default_factory=Training)
+    decoding: Decoding = Decoding()  # noqa: RUF009  # frozen
+    name: str = ""
+    """study/arm, given by where the recipe stands."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lives: `training.output_dir` if given, else by study, arm and seed."""
+        if self.training.output_dir is not None:
+            return Path(self.training.output_dir).expanduser()
+        return Path("runs") / (self.name or "unnamed") / f"seed-{self.training.seed}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as JSON holds it; of the training arguments, those that differ from default."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """The inverse of `to_dict`. Raises: ValueError for a class or field that is unknown."""
+        try:
+            return cls(**{name: _built(value) for name, value in values.items()})
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"recipe.json does not fit this version: {error}") from error
+
+    def identity(self, fingerprint: str) -> str:
+        """A hash of all that decides the result: the recipe and the content of its data.
+
+        Where the run lies, what the arm is called and what is printed do not count.
+        """
+        values = self.to_dict()
+        del values["name"]
+        # The same rows are the same data, wherever they lie.
+        values["data"] = fingerprint
+        for name in UNSEEN:
+            values["training"].pop(name, None)
+        return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+UNSEEN = (
+    "output_dir",
+    "disable_tqdm",
+    "logging_strategy",
+    "logging_steps",
+    "logging_first_step",
+    "log_level",
+    "report_to",
+    "run_name",
+    "per_device_eval_batch_size",
+    "save_total_limit",
+)
+"""Training arguments that do not change what is learned."""
+
+CLASSES = {
+    cls.__name__: cls
+    for cls in (
+        *(Pretrained, Scratch),
+        *(LanguageModeling, SpanCorruption, Completion),
+        *(Full, Partial, PromptTuning, PrefixTuning, LoRA, IA3),
+        *(Data, Training, Decoding),
+    )
+}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Training):
+        untouched = Training()
+        changed = {
+            f.name: _plain(getattr(value, f.name))
+            for f in fields(value)
+            if f.init and getattr(value, f.name) != getattr(untouched, f.name)
+        }
+        return {"class": "Training", **changed}
+    if is_dataclass(value):
+        plain = {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.init}
+        return {"class": type(value).__name__, **plain}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _built(value: Any) -> Any:
+    if isinstance(value, dict) and "class" in value:
+        options = {key: _built(item) for key, item in value.items() if key != "class"}
+        return CLASSES[value["class"]](**options)
+    if isinstance(value, list):
+        return tuple(_built(item) for item in value)
+    return value

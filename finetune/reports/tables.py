@@ -1,0 +1,131 @@
+"""What a run and a comparison look like on a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from finetune.compare import Row
+    from finetune.prepare import Prepared
+    from finetune.run import Run
+
+SHOWN = {
+    "loss": "loss",
+    "bits_per_byte": "bits per byte",
+    "perplexity": "perplexity",
+    "chrf": "chrF",
+    "bleu": "BLEU",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+    "exact_match": "exact match",
+}
+"""Metrics, in the order and under the names in which tables show them."""
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def print_prepared(prepared: Prepared) -> None:
+    """What will be trained, on what: the lines of the method, the data and the task."""
+    recipe = prepared.recipe
+    sizes = ", ".join(f"{name} {len(e.examples)}" for name, e in prepared.encoded.items())
+    console.print(f"[bold]{escape(recipe.name)}[/bold]  seed {recipe.training.seed}")
+    console.print(f"data: {sizes} examples", style="dim")
+    lines = [*prepared.splits.notes, *prepared.adapted.summary]
+    for name, encoded in prepared.encoded.items():
+        lines += [f"{name}: {note}" for note in encoded.notes]
+    for line in lines:
+        console.print(f"  {escape(line)}", style="dim")
+
+
+def print_result(run: Run) -> None:
+    """The scores beside the untouched model's and the floors', five samples, and the folder."""
+    metrics = run.metrics
+    columns = {"fine-tuned": metrics["quality"], "untouched": metrics["untouched"]}
+    columns |= metrics["floors"]
+    columns = {name: quality for name, quality in columns.items() if quality}
+    if columns:
+        first = next(iter(metrics["quality"].values()))
+        table = Table(title=f"{run.recipe.name}, {first['split']}, {first['n']} examples")
+        table.add_column("")
+        for name in columns:
+            table.add_column(name, justify="right")
+        for metric, label in SHOWN.items():
+            values = [quality.get(metric) for quality in columns.values()]
+            if any(values):
+                table.add_row(label, *(number(v["value"]) if v else "" for v in values))
+        console.print(table)
+    samples = [row for row in run.predictions() if "prediction" in row][:5]
+    for row in samples:
+        console.print(f"[bold]>[/bold] {escape(row['input'])}")
+        console.print(f"  {escape(row['prediction']) or '(nothing)'}")
+        console.print(f"  [dim]reference: {escape(row['reference'])}[/dim]")
+    cost = metrics["cost"]
+    console.print(
+        f"trained {cost['trainable_parameters']:,} of {cost['total_parameters']:,} parameters, "
+        f"{cost['steps']} steps in {cost['train_seconds']:.0f} s, "
+        f"peak memory {cost['peak_memory_bytes'] / 2**20:.0f} MiB"
+    )
+    console.print(f"result: {escape(str(run.folder))}  (model/ is an ordinary checkpoint)")
+
+
+def number(value: Any) -> str:
+    """Four significant digits, as a table shows a score."""
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.3e}"
+
+
+def print_comparison(rows: Sequence[Row]) -> None:
+    """The comparison as a table."""
+    header, *lines = _cells(rows)
+    table = Table()
+    for number_of_column, title in enumerate(header):
+        table.add_column(title, justify="right" if number_of_column else "left")
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
+
+
+def write_comparison(rows: Sequence[Row], folder: Path) -> None:
+    """compare.md and compare.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    header, *lines = _cells(rows)
+    rule = [":---"] + ["---:"] * (len(header) - 1)
+    text = "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
+    (folder / "compare.md").write_text(text + "\n", encoding="utf-8")
+    values = json.dumps([asdict(row) for row in rows], indent=2)
+    (folder / "compare.json").write_text(values + "\n", encoding="utf-8")
+    console.print(f"written: {escape(str(folder / 'compare.md'))}, compare.json")
+
+
+def _cells(rows: Sequence[Row]) -> list[list[str]]:
+    """The header and each row; metrics that no row has are left out."""
+    metrics = [name for name in SHOWN if any(name in row.quality for row in rows)]
+    header = ["", "seeds", *(SHOWN[name] for name in metrics)]
+    header += ["train s", "peak MiB", "trained"]
+    lines = [header]
+    for row in rows:
+        cells = [row.name, str(row.seeds or "")]
+        cells += [_spread(row.quality.get(name)) for name in metrics]
+        if row.cost:
+            cells += [
+                f"{row.cost['train_seconds']:.0f}",
+                f"{row.cost['peak_memory_bytes'] / 2**20:.0f}",
+                f"{row.cost['trainable_parameters']:,}",
+            ]
+        lines.append(cells + [""] * (len(header) - len(cells)))
+    return lines
+
+
+def _spread(score: tuple[float, float | None] | None) -> str:
+    if score is None:
+        return ""
+    mean, deviation = score
+    return number(mean) if deviation is None else f"{number(mean)} ± {number(deviation)}"

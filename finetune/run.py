@@ -1,0 +1,294 @@
+"""One run: prepare, train, evaluate, write the run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune.evaluation.evaluate import Evaluation, Quality, evaluate, floors
+from finetune.models import Pretrained
+from finetune.prepare import Prepared, prepare
+from finetune.recipe import Recipe
+
+if TYPE_CHECKING:
+    from finetune.data import Splits
+    from finetune.training.trainer import FinetuneTrainer
+
+LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "finetune-recipes")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read back from its folder."""
+
+    folder: Path
+    recipe: Recipe
+    metrics: dict[str, Any]
+    """What metrics.json holds: quality, untouched, floors, cost."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Run:
+        """Raises: ValueError for a folder that holds no finished run."""
+        try:
+            metrics = json.loads((folder / "metrics.json").read_text())
+            recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text()))
+        except FileNotFoundError as error:
+            raise ValueError(f"{folder} holds no finished run: {error.filename} is not there") from (
+                error
+            )
+        return cls(folder, recipe, metrics)
+
+    def predictions(self) -> list[dict[str, Any]]:
+        """The rows of predictions.jsonl."""
+        lines = (self.folder / "predictions.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+
+def run(recipe: Recipe) -> Run:
+    """Trains and scores `recipe`; a finished run is read, an unfinished one goes on.
+
+    Raises: ValueError where the recipe, its data or its folder cannot be used.
+    """
+    splits = recipe.data.load(recipe.task.inputs)
+    folder = recipe.folder
+    identity = recipe.identity(splits.fingerprint)
+    if is_finished(folder, recipe, identity):
+        return Run.read(folder)
+    prepared = prepare(recipe, splits)
+    _begin(folder, prepared, identity)
+    _train_and_score(folder, prepared)
+    return Run.read(folder)
+
+
+def is_finished(folder: Path, recipe: Recipe, identity: str) -> bool:
+    """Whether this very run lies in `folder`, complete.
+
+    Raises: ValueError where another run lies there, with what differs.
+    """
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        there = json.loads((folder / "recipe.json").read_text())
+    except FileNotFoundError:
+        if folder.exists() and any(folder.iterdir()):
+            raise ValueError(
+                f"{folder} is not empty and holds no run; name another: --training.output-dir"
+            ) from None
+        return False
+    if manifest["identity"] != identity:
+        differs = [
+            f"{path} {old} there, {new} here"
+            for path, old, new in _differences(there, recipe.to_dict())
+            if path != "name"
+        ] or ["the content of the data"]
+        raise ValueError(
+            f"{folder} holds a different run ({'; '.join(differs[:4])}); "
+            "delete it, or name another folder: --training.output-dir"
+        )
+    return (folder / "metrics.json").is_file()
+
+
+def _begin(folder: Path, prepared: Prepared, identity: str) -> None:
+    """What must lie in the folder before anything is trained."""
+    recipe, splits = prepared.recipe, prepared.splits
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / "recipe.json", recipe.to_dict())
+    _write_json(folder / "manifest.json", _manifest(recipe, splits, identity))
+
+
+def _train_and_score(folder: Path, prepared: Prepared) -> None:
+    import torch
+    from transformers import set_seed
+
+    from finetune.reports.tables import print_prepared, print_result
+    from finetune.training.trainer import FinetuneTrainer, History, sound_checkpoint
+
+    recipe = prepared.recipe
+    print_prepared(prepared)
+    args = recipe.training.resolve(
+        folder / "checkpoints",
+        learning_rate=recipe.method.learning_rate,
+        metric=recipe.task.metric,
+        validated="validation" in prepared.encoded,
+    )
+    trainer = FinetuneTrainer(prepared, args)
+    scored = next((name for name in ("test", "validation") if name in prepared.encoded), None)
+    before = _before(folder, trainer, prepared, scored)
+
+    checkpoint = sound_checkpoint(folder / "checkpoints")
+    history = History(folder / "history.jsonl", resumed_from=checkpoint)
+    trainer.add_callback(history)
+    if checkpoint is not None:
+        print(f"resumes from {checkpoint.name}", flush=True)
+    set_seed(recipe.training.seed)  # whatever was drawn before, training starts from the seed
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    train_seconds = history.seconds()
+
+    _save_model(folder / "model", prepared)
+    evaluation = Evaluation({}, [])
+    if scored is not None:
+        evaluation = evaluate(trainer, prepared, scored)
+    parameters = [parameter for parameter in prepared.model.parameters()]
+    read = _tokens(prepared) * (trainer.state.epoch or 0)
+    metrics = {
+        "quality": evaluation.quality,
+        "validation": _best(trainer),
+        **before,
+        "cost": {
+            "train_seconds": round(train_seconds, 2),
+            "peak_memory_bytes": torch.cuda.max_memory_allocated()
+            if torch.cuda.is_available()
+            else _peak_resident_bytes(),
+            "tokens_per_second": round(read / train_seconds, 1),
+            "steps": trainer.state.global_step,
+            "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+            "total_parameters": sum(p.numel() for p in parameters),
+            "model_bytes": sum(path.stat().st_size for path in (folder / "model").iterdir()),
+        },
+    }
+    lines = [json.dumps(row, ensure_ascii=False) for row in evaluation.predictions]
+    _write(folder / "predictions.jsonl", "\n".join(lines) + "\n" if lines else "")
+    _write_json(folder / "metrics.json", metrics)  # last: present means finished
+    print_result(Run.read(folder))
+
+
+def _before(
+    folder: Path, trainer: FinetuneTrainer, prepared: Prepared, scored: str | None
+) -> dict[str, dict[str, Any]]:
+    """The untouched model's scores and the floors; kept, so that a resumed run has them too."""
+    kept = folder / "before.json"
+    if kept.is_file():
+        found: dict[str, dict[str, Any]] = json.loads(kept.read_text())
+        return found
+    untouched: Quality = {}
+    if scored is not None and isinstance(prepared.recipe.model, Pretrained):
+        with untouched_model(prepared):
+            untouched = evaluate(trainer, prepared, scored).quality
+    before = {
+        "untouched": untouched,
+        "floors": {} if scored is None else floors(prepared, scored),
+    }
+    _write_json(kept, before)
+    return before
+
+
+def untouched_model(prepared: Prepared) -> Any:
+    """A context in which the prepared model is the one that was loaded."""
+    from contextlib import nullcontext
+
+    from peft import PeftModel
+
+    model = prepared.model
+    return model.disable_adapter() if isinstance(model, PeftModel) else nullcontext()
+
+
+def _save_model(folder: Path, prepared: Prepared) -> None:
+    """An ordinary checkpoint: weights or adapter, tokenizer, and how the recipe generates."""
+    from peft import PeftModel
+
+    model = prepared.model
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    base.config.use_cache = True  # Trainer switched it off
+    if prepared.recipe.task.generates:
+        decoding = prepared.recipe.decoding.config(model, prepared.tokenizer)
+        base.generation_config = decoding
+    model.save_pretrained(str(folder))
+    prepared.tokenizer.save_pretrained(str(folder))
+    if prepared.recipe.task.generates:
+        decoding.save_pretrained(str(folder))
+
+
+def _best(trainer: FinetuneTrainer) -> dict[str, Any]:
+    """By what the kept weights were chosen."""
+    points = [point for point in trainer.state.log_history if "eval_loss" in point]
+    if not points:
+        return {}
+    metric = f"eval_{(trainer.args.metric_for_best_model or 'loss').removeprefix('eval_')}"
+    best = points[-1]
+    if trainer.args.load_best_model_at_end:
+        best = min(points, key=lambda point: point[metric])
+    values = {key.removeprefix("eval_"): best[key] for key in ("eval_loss", "eval_bits_per_byte")
+              if key in best}
+    return {**values, "step": best["step"], "epoch": best["epoch"]}
+
+
+def _tokens(prepared: Prepared) -> int:
+    """Tokens that one epoch reads; an encoder-decoder reads its labels as well."""
+    rows = prepared.encoded["train"].rows
+    columns = ("input_ids", "labels") if prepared.shape.encoder_decoder else ("input_ids",)
+    return sum(len(ids) for column in columns for ids in rows[column])
+
+
+def _peak_resident_bytes() -> int:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _manifest(recipe: Recipe, splits: Splits, identity: str) -> dict[str, Any]:
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "identity": identity,
+        "fingerprint": splits.fingerprint,
+        "split_hashes": splits.hashes,
+        "seed": recipe.training.seed,
+        "command": sys.argv,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in LIBRARIES},
+        "hardware": {
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "gpus": gpus,
+        },
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the working directory, where it is a git checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def _differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            difference
+            for key in dict.fromkeys([*old, *new])
+            for difference in _differences(
+                old.get(key), new.get(key), f"{path}.{key}" if path else key
+            )
+        ]
+    return [] if old == new else [(path, json.dumps(old), json.dumps(new))]
+
+
+def _write_json(path: Path, values: Any) -> None:
+    _write(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """Complete or absent."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

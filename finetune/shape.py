@@ -1,0 +1,39 @@
+"""What a loaded model is, as far as tasks, batching and generation need to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Shape:
+    encoder_decoder: bool
+    max_tokens: int | None
+    """The longest text the model takes, its soft prompt already subtracted; None: no limit."""
+    prompt_tokens: int
+    """Virtual tokens (soft prompt or prefix) that stand before every text."""
+
+    @classmethod
+    def of(cls, model: PreTrainedModel | PeftModel) -> Shape:
+        from peft import PeftModel
+
+        prompt_tokens = 0
+        if isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning:
+            prompt_tokens = model.active_peft_config.num_virtual_tokens
+        config = model.config.to_dict()
+        # T5 keeps an n_positions it does not use: its positions are relative.
+        relative = "relative_attention_num_buckets" in config
+        positions = None
+        if not relative:
+            named = (config.get(key) for key in ("n_positions", "max_position_embeddings"))
+            positions = next((value for value in named if value), None)
+        return cls(
+            encoder_decoder=bool(model.config.is_encoder_decoder),
+            max_tokens=None if positions is None else positions - prompt_tokens,
+            prompt_tokens=prompt_tokens,
+        )

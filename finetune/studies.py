@@ -1,0 +1,153 @@
+"""Where recipes lie: found by name or path, read for their docstrings, loaded, copied."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import replace
+from difflib import get_close_matches
+from hashlib import sha256
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from shutil import copytree, ignore_patterns
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from finetune.recipe import Recipe
+
+PACKAGE = Path(__file__).parent
+ROOTS = (Path("recipes"), PACKAGE / "recipes", PACKAGE.parent / "recipes")
+"""One's own first, then those of the wheel, then those of a checkout."""
+
+
+def arms(study: str) -> list[Path]:
+    """The recipe files of a study, given by name or folder.
+
+    Raises: ValueError where there is no such study.
+    """
+    for folder in _candidates(study):
+        if (folder / "__init__.py").is_file():
+            return sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
+    raise ValueError(f"no study {study!r}{_nearest(study, studies())}")
+
+
+def studies() -> list[str]:
+    """The names of all studies within reach."""
+    names = {init.parent.name for root in ROOTS for init in root.glob("*/__init__.py")}
+    return sorted(names)
+
+
+def find(recipe: str) -> Path:
+    """The file of a recipe, given as `study/arm` or as a path.
+
+    Raises: ValueError naming the nearest recipe where there is none.
+    """
+    for path in _candidates(recipe):
+        for file in (path, path.with_name(path.name + ".py")):
+            if file.is_file() and file.suffix == ".py" and file.name != "__init__.py":
+                return file
+        if path.is_dir() and (path / "__init__.py").is_file():
+            names = ", ".join(f"{path.name}/{arm.stem}" for arm in arms(str(path)))
+            raise ValueError(f"{recipe!r} is a study; name one of its recipes: {names}")
+    known = [f"{study}/{arm.stem}" for study in studies() for arm in arms(study)]
+    raise ValueError(f"no recipe {recipe!r}{_nearest(recipe, known)}")
+
+
+def load(recipe: str) -> Recipe:
+    """The recipe itself; this runs its module and its study's `__init__.py`.
+
+    Raises: ValueError for a mistake in the module, naming file and line.
+    """
+    from finetune.recipe import Recipe
+
+    path = find(recipe).resolve()
+    try:
+        module = _module(path)
+    except Exception as error:
+        raise ValueError(f"{_place(error, path)}: {type(error).__name__}: {error}") from error
+    value = getattr(module, "recipe", None)
+    if not isinstance(value, Recipe):
+        raise ValueError(f"{path}: holds no `recipe = Recipe(...)`")
+    return replace(value, name=f"{path.parent.name}/{path.stem}")
+
+
+def summary(path: Path) -> str:
+    """The first line of a module's docstring, read without running it."""
+    try:
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        return f"cannot be read: {error}"
+    return (text or "no description").splitlines()[0]
+
+
+def copy(study: str, target: Path) -> Path:
+    """A copy of a study's folder to edit, which works where it lies.
+
+    Raises: ValueError where the study is unknown or the target exists.
+    """
+    source = arms(study)[0].parent
+    if target.exists():
+        raise ValueError(f"{target} exists already; name a folder that does not")
+    copytree(source, target, ignore=ignore_patterns("__pycache__"))
+    return target
+
+
+def _candidates(name: str) -> list[Path]:
+    given = Path(name).expanduser()
+    return [given, *(root / name for root in ROOTS)]
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, 1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are: {', '.join(known)}" if known else ""
+
+
+def _module(path: Path) -> ModuleType:
+    """A recipe's module inside a package of its own, so that `from . import data` works anywhere."""
+    package = f"finetune_study_{sha256(str(path.parent).encode()).hexdigest()[:12]}"
+    if package not in sys.modules:
+        init = path.parent / "__init__.py"
+        spec = spec_from_file_location(
+            package,
+            init if init.is_file() else None,
+            loader=None if init.is_file() else _Empty(),
+            submodule_search_locations=[str(path.parent)],
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        module = module_from_spec(spec)
+        sys.modules[package] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[package]
+            raise
+    return import_module(f"{package}.{path.stem}")
+
+
+class _Empty:
+    """Loads the package of a recipe file that stands in a folder without `__init__.py`."""
+
+    def create_module(self, spec: object) -> None:
+        """The default module."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing to run."""
+
+
+def _place(error: Exception, path: Path) -> str:
+    """File and line of a mistake in a recipe: the deepest frame inside its folder."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}"
+    place, trace = str(path), error.__traceback__
+    while trace is not None:
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if file.parent == path.parent:
+            place = f"{file}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return place

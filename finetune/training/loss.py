@@ -1,0 +1,43 @@
+"""The only loss: cross entropy summed over the scored positions of a whole accumulated batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from finetune.tasks.encoded import IGNORED
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def token_nats(
+    model: nn.Module, batch: dict[str, Any], label_smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Nats of each scored position, and which positions are scored, both (batch, positions).
+
+    The model is never shown the labels: what its own loss does with them (dividing by
+    `num_items_in_batch` or not, masking the pad token or not) differs from class to class.
+    """
+    labels = batch["labels"]
+    inputs = {name: batch[name] for name in batch if name not in ("labels", "row")}
+    logits = model(**inputs, use_cache=False).logits  # (batch, [virtual +] positions, vocabulary)
+    if "decoder_input_ids" not in batch:
+        logits = logits[:, -labels.shape[1] :][:, :-1]  # PEFT puts a soft prompt's logits in front
+        labels = labels[:, 1:]
+    nats = cross_entropy(
+        logits.flatten(0, 1).float(),
+        labels.flatten(),
+        reduction="none",
+        ignore_index=IGNORED,
+        label_smoothing=label_smoothing,
+    )
+    return nats.view(labels.shape), labels != IGNORED
+
+
+def mean_nats(nats: Tensor, count: Tensor | int | None) -> Tensor:
+    """The sum over `count`: with Trainer's count of all accumulated rows, exact accumulation."""
+    assert count is not None
+    return nats.sum() / torch.as_tensor(count, device=nats.device).clamp(min=1)

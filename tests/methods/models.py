@@ -1,0 +1,166 @@
+"""Tiny models of many architectures, from their configurations, and what to feed them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    BartConfig,
+    BertConfig,
+    DistilBertConfig,
+    ElectraConfig,
+    GPT2Config,
+    LlamaConfig,
+    MarianConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    RobertaConfig,
+    T5Config,
+    XLMConfig,
+)
+from transformers.modeling_outputs import CausalLMOutput
+
+TOKENS = {"bos_token_id": 1, "eos_token_id": 1, "pad_token_id": 0, "vocab_size": 400}
+BERT = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+BART = {
+    "d_model": 32,
+    "encoder_layers": 3,
+    "decoder_layers": 3,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+    "max_position_embeddings": 64,
+    "dropout": 0.0,
+    "decoder_start_token_id": 0,
+    "forced_eos_token_id": 1,
+}
+T5 = {
+    "d_model": 32,
+    "d_kv": 16,
+    "num_heads": 2,
+    "d_ff": 64,
+    "num_layers": 3,
+    "dropout_rate": 0.0,
+    "decoder_start_token_id": 0,
+}
+CONFIGS: dict[str, PreTrainedConfig] = {
+    "gpt2": GPT2Config(
+        n_positions=64,
+        n_embd=32,
+        n_layer=3,
+        n_head=2,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        **TOKENS,
+    ),
+    "t5": T5Config(**T5, **TOKENS),
+    "t5-untied": T5Config(**T5, **TOKENS, feed_forward_proj="gated-gelu"),
+    "t5-uneven": T5Config(**(T5 | {"d_kv": 5}), **TOKENS, num_decoder_layers=4),
+    "bert": BertConfig(**BERT, **TOKENS),
+    "roberta": RobertaConfig(**BERT, **TOKENS),
+    "electra": ElectraConfig(**BERT, **TOKENS, embedding_size=16),
+    "distilbert": DistilBertConfig(
+        dim=32, n_layers=3, n_heads=2, hidden_dim=64, dropout=0.0, seq_classif_dropout=0.0, **TOKENS
+    ),
+    "llama": LlamaConfig(
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=64,
+        **TOKENS,
+    ),
+    "bart": BartConfig(**BART, **TOKENS),
+    "marian": MarianConfig(**BART, **TOKENS, scale_embedding=True),
+    "xlm": XLMConfig(emb_dim=32, n_layers=3, n_heads=2, n_words=400, pad_index=0, bos_index=1),
+}
+HEADS = {
+    "lm": AutoModelForCausalLM,
+    "seq2seq": AutoModelForSeq2SeqLM,
+    "mask": AutoModelForMaskedLM,
+    "classify": AutoModelForSequenceClassification,
+    "tag": AutoModelForTokenClassification,
+}
+
+
+class LSTMConfig(PreTrainedConfig):
+    model_type = "test_lstm"
+
+
+class LSTMBlock(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(32)
+        self.lstm = nn.LSTM(32, 32, batch_first=True)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        state: torch.Tensor = self.lstm(self.norm(hidden))[0]
+        return hidden + state
+
+
+class LSTMForCausalLM(PreTrainedModel):
+    """Blocks of one `nn.LSTM` each: no attention, no feed-forward."""
+
+    config_class = LSTMConfig
+
+    def __init__(self, config: LSTMConfig) -> None:
+        super().__init__(config)
+        self.embedding = nn.Embedding(400, 32)
+        self.blocks = nn.ModuleList(LSTMBlock() for _ in range(3))
+        self.norm = nn.LayerNorm(32)
+        self.head = nn.Linear(32, 400)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.head
+
+    def forward(self, input_ids: torch.Tensor) -> CausalLMOutput:
+        hidden = self.embedding(input_ids)
+        for block in self.blocks:
+            hidden = block(hidden)
+        return CausalLMOutput(logits=self.head(self.norm(hidden)))
+
+
+def make(name: str, head: str = "lm", seed: int = 0) -> Any:
+    """A tiny model with fresh weights, always the same; three labels."""
+    torch.manual_seed(seed)
+    if name == "lstm":
+        return LSTMForCausalLM(LSTMConfig())
+    config = CONFIGS[name].__class__.from_dict(CONFIGS[name].to_dict())
+    config.num_labels = 3
+    model = HEADS[head].from_config(config)
+    if name == "t5-untied":  # as a T5 1.1 checkpoint, which holds a head of its own, is loaded
+        model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
+    return model
+
+
+def batch(model: Any, seed: int = 1) -> dict[str, torch.Tensor]:
+    """Two rows of ten tokens, the second padded to the right, with labels."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(5, 300, (2, 10), generator=generator)
+    mask = torch.ones_like(ids)
+    ids[:, 9] = 1
+    ids[1, 6], ids[1, 7:], mask[1, 7:] = 1, 0, 0
+    labels = ids.masked_fill(mask == 0, -100)
+    name = type(model).__name__
+    if "Classification" in name:
+        labels = labels % 3 if "Token" in name else torch.tensor([0, 2])
+        if "Token" in name:
+            labels = labels.masked_fill(mask == 0, -100)
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
