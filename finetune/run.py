@@ -108,7 +108,7 @@ def _train_and_score(folder: Path, prepared: Prepared) -> None:
     import torch
     from transformers import set_seed
 
-    from finetune.reports.tables import print_prepared, print_result
+    from finetune.reports.tables import print_prepared
     from finetune.training.trainer import FinetuneTrainer, History, sound_checkpoint
 
     recipe = prepared.recipe
@@ -136,7 +136,7 @@ def _train_and_score(folder: Path, prepared: Prepared) -> None:
     evaluation = Evaluation({}, [])
     if scored is not None:
         evaluation = evaluate(trainer, prepared, scored)
-    parameters = [parameter for parameter in prepared.model.parameters()]
+    parameters = list(prepared.model.parameters())
     read = _tokens(prepared) * (trainer.state.epoch or 0)
     metrics = {
         "quality": evaluation.quality,
@@ -157,7 +157,6 @@ def _train_and_score(folder: Path, prepared: Prepared) -> None:
     lines = [json.dumps(row, ensure_ascii=False) for row in evaluation.predictions]
     _write(folder / "predictions.jsonl", "\n".join(lines) + "\n" if lines else "")
     _write_json(folder / "metrics.json", metrics)  # last: present means finished
-    print_result(Run.read(folder))
 
 
 def _before(
@@ -215,8 +214,8 @@ def _best(trainer: FinetuneTrainer) -> dict[str, Any]:
     best = points[-1]
     if trainer.args.load_best_model_at_end:
         best = min(points, key=lambda point: point[metric])
-    values = {key.removeprefix("eval_"): best[key] for key in ("eval_loss", "eval_bits_per_byte")
-              if key in best}
+    names = [name for name in ("loss", "bits_per_byte") if f"eval_{name}" in best]
+    values = {name: best[f"eval_{name}"] for name in names}
     return {**values, "step": best["step"], "epoch": best["epoch"]}
 
 

@@ -274,6 +274,19 @@ def test_a_text_ends_with_its_own_row_and_with_any_end_token(kind: str) -> None:
     assert after[row] != before[row]
 
 
+def test_no_padding_stands_between_a_soft_prompt_and_its_text() -> None:
+    """Positions make up for it in GPT-2; a recurrent model would read the padding."""
+    model, masks = adapted("gpt2", "prompt"), []
+
+    def watch(_: object, args: tuple[Any, ...], inputs: dict[str, Any]) -> None:
+        masks.append(inputs["attention_mask"])
+
+    model.get_base_model().register_forward_pre_hook(watch, with_kwargs=True)
+    generate(model, tokenizer("gpt2"), encode("gpt2"), Decoding(max_new_tokens=1))
+    assert (masks[0].diff(dim=1) >= 0).all()
+    assert (masks[0] == 0).any()
+
+
 def test_the_order_and_the_batch_size_change_nothing(kind: str) -> None:
     model, tok, prompts = build(kind), tokenizer(kind), encode(kind)
     decoding = Decoding(max_new_tokens=6)
@@ -347,6 +360,7 @@ def test_the_model_is_left_as_it_was(kind: str, method: str) -> None:
     def watch(_: object, args: tuple[Any, ...], inputs: dict[str, Any]) -> None:
         ids = inputs["decoder_input_ids" if kind == "t5" else "input_ids"]
         widths.append(0 if ids is None else ids.shape[1])
+        assert not any(module.training for module in model.modules())
 
     hook = base.register_forward_pre_hook(watch, with_kwargs=True)
     generate(model, tok, encode(kind), Decoding(max_new_tokens=5))
@@ -511,6 +525,20 @@ def test_a_script_cut_into_bytes_is_foreign(prompt: str, said: str) -> None:
 )
 def test_own_words_accents_and_stray_symbols_are_not_foreign(kind: str, prompt: str) -> None:
     assert foreign_script(prompt, tokenizer(kind)) is None
+
+
+def test_rare_words_in_latin_letters_are_not_foreign() -> None:
+    long = train_tokenizer(
+        [
+            a + b
+            for a in ("under", "counter", "super")
+            for b in ("standing", "productive", "natural")
+        ],
+        400,
+        "gpt2",
+    )
+    assert foreign_script("Ça va ? qzxjk", long) is None
+    assert foreign_script("Как дела", long) is not None
 
 
 def test_chinese_is_not_foreign_to_a_chinese_tokenizer() -> None:

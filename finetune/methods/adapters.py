@@ -318,7 +318,7 @@ def _wrap(model: PreTrainedModel, always: Collection[str], config: PeftConfig) -
             "classifiers only; use LoRA or Partial"
         )
     config.modules_to_save = _modules_to_save(model, always)
-    model.requires_grad_(False)
+    model.requires_grad_(False)  # beside a soft prompt PEFT forgets what is no child module's
     return get_peft_model(model, config)
 
 

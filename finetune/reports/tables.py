@@ -63,8 +63,8 @@ def print_result(run: Run) -> None:
             if any(values):
                 table.add_row(label, *(number(v["value"]) if v else "" for v in values))
         console.print(table)
-    samples = [row for row in run.predictions() if "prediction" in row][:5]
-    for row in samples:
+    samples = {row["input"]: row for row in run.predictions() if "prediction" in row}
+    for row in list(samples.values())[:5]:
         console.print(f"[bold]>[/bold] {escape(row['input'])}")
         console.print(f"  {escape(row['prediction']) or '(nothing)'}")
         console.print(f"  [dim]reference: {escape(row['reference'])}[/dim]")

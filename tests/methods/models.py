@@ -7,27 +7,17 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
-    BartConfig,
-    BertConfig,
-    DistilBertConfig,
-    ElectraConfig,
-    GPT2Config,
-    LlamaConfig,
-    MarianConfig,
     PreTrainedConfig,
     PreTrainedModel,
-    RobertaConfig,
-    T5Config,
-    XLMConfig,
 )
 from transformers.modeling_outputs import CausalLMOutput
 
-TOKENS = {"bos_token_id": 1, "eos_token_id": 1, "pad_token_id": 0, "vocab_size": 400}
 BERT = {
     "hidden_size": 32,
     "num_hidden_layers": 3,
@@ -58,39 +48,42 @@ T5 = {
     "dropout_rate": 0.0,
     "decoder_start_token_id": 0,
 }
-CONFIGS: dict[str, PreTrainedConfig] = {
-    "gpt2": GPT2Config(
-        n_positions=64,
-        n_embd=32,
-        n_layer=3,
-        n_head=2,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        **TOKENS,
-    ),
-    "t5": T5Config(**T5, **TOKENS),
-    "t5-untied": T5Config(**T5, **TOKENS, feed_forward_proj="gated-gelu"),
-    "t5-uneven": T5Config(**(T5 | {"d_kv": 5}), **TOKENS, num_decoder_layers=4),
-    "bert": BertConfig(**BERT, **TOKENS),
-    "roberta": RobertaConfig(**BERT, **TOKENS),
-    "electra": ElectraConfig(**BERT, **TOKENS, embedding_size=16),
-    "distilbert": DistilBertConfig(
-        dim=32, n_layers=3, n_heads=2, hidden_dim=64, dropout=0.0, seq_classif_dropout=0.0, **TOKENS
-    ),
-    "llama": LlamaConfig(
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=64,
-        **TOKENS,
-    ),
-    "bart": BartConfig(**BART, **TOKENS),
-    "marian": MarianConfig(**BART, **TOKENS, scale_embedding=True),
-    "xlm": XLMConfig(emb_dim=32, n_layers=3, n_heads=2, n_words=400, pad_index=0, bos_index=1),
+CONFIGS: dict[str, dict[str, Any]] = {
+    "gpt2": {
+        "n_positions": 64,
+        "n_embd": 32,
+        "n_layer": 3,
+        "n_head": 2,
+        "resid_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0,
+    },
+    "t5": T5,
+    "t5-untied": T5 | {"feed_forward_proj": "gated-gelu"},
+    "t5-uneven": T5 | {"d_kv": 5, "num_decoder_layers": 4},
+    "bert": BERT,
+    "roberta": BERT,
+    "electra": BERT | {"embedding_size": 16},
+    "distilbert": {
+        "dim": 32,
+        "n_layers": 3,
+        "n_heads": 2,
+        "hidden_dim": 64,
+        "dropout": 0.0,
+        "seq_classif_dropout": 0.0,
+    },
+    "llama": {
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 64,
+    },
+    "bart": BART,
+    "marian": BART | {"scale_embedding": True},
+    "xlm": {"emb_dim": 32, "n_layers": 3, "n_heads": 2, "n_words": 400},
 }
-HEADS = {
+HEADS: dict[str, Any] = {
     "lm": AutoModelForCausalLM,
     "seq2seq": AutoModelForSeq2SeqLM,
     "mask": AutoModelForMaskedLM,
@@ -99,7 +92,7 @@ HEADS = {
 }
 
 
-class LSTMConfig(PreTrainedConfig):
+class LSTMConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # untyped there
     model_type = "test_lstm"
 
 
@@ -114,7 +107,7 @@ class LSTMBlock(nn.Module):
         return hidden + state
 
 
-class LSTMForCausalLM(PreTrainedModel):
+class LSTMForCausalLM(PreTrainedModel):  # type: ignore[no-untyped-call]  # untyped there
     """Blocks of one `nn.LSTM` each: no attention, no feed-forward."""
 
     config_class = LSTMConfig
@@ -125,7 +118,7 @@ class LSTMForCausalLM(PreTrainedModel):
         self.blocks = nn.ModuleList(LSTMBlock() for _ in range(3))
         self.norm = nn.LayerNorm(32)
         self.head = nn.Linear(32, 400)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]  # untyped there
 
     def get_output_embeddings(self) -> nn.Module:
         return self.head
@@ -142,7 +135,14 @@ def make(name: str, head: str = "lm", seed: int = 0) -> Any:
     torch.manual_seed(seed)
     if name == "lstm":
         return LSTMForCausalLM(LSTMConfig())
-    config = CONFIGS[name].__class__.from_dict(CONFIGS[name].to_dict())
+    config = AutoConfig.for_model(
+        name.partition("-")[0],
+        vocab_size=400,
+        bos_token_id=1,
+        eos_token_id=1,
+        pad_token_id=0,
+        **CONFIGS[name],
+    )
     config.num_labels = 3
     model = HEADS[head].from_config(config)
     if name == "t5-untied":  # as a T5 1.1 checkpoint, which holds a head of its own, is loaded
@@ -157,10 +157,8 @@ def batch(model: Any, seed: int = 1) -> dict[str, torch.Tensor]:
     mask = torch.ones_like(ids)
     ids[:, 9] = 1
     ids[1, 6], ids[1, 7:], mask[1, 7:] = 1, 0, 0
-    labels = ids.masked_fill(mask == 0, -100)
-    name = type(model).__name__
-    if "Classification" in name:
-        labels = labels % 3 if "Token" in name else torch.tensor([0, 2])
-        if "Token" in name:
-            labels = labels.masked_fill(mask == 0, -100)
+    labels = ids % 3 if type(model).__name__.endswith("ForTokenClassification") else ids
+    labels = labels.masked_fill(mask == 0, -100)
+    if type(model).__name__.endswith("ForSequenceClassification"):
+        labels = torch.tensor([0, 2])
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}

@@ -89,13 +89,21 @@ def test_applying_a_method_warns_of_nothing(kind: str, method: Method) -> None:
         method.apply(base, tokenizer(kind))
 
 
+@pytest.mark.parametrize("method", METHODS, ids=named)
+def test_a_weight_of_the_model_itself_stays_fixed(method: Method) -> None:
+    base = build("gpt2")
+    base.register_parameter("scale", nn.Parameter(torch.ones(1)))
+    adapted = method.apply(base, tokenizer("gpt2"))
+    assert not any("scale" in name for name in adapted.trained)
+
+
 # Soft prompts and prefixes
 
 
 @pytest.mark.parametrize("text", ["the", TEXT, TEXT * 5])
 def test_a_prompt_starts_as_the_embeddings_of_its_text(kind: str, text: str) -> None:
-    base = build(kind)
-    ids = tokenizer(kind)(text, add_special_tokens=False)["input_ids"]
+    base: Any = build(kind)
+    ids: list[int] = tokenizer(kind)(text, add_special_tokens=False)["input_ids"]
     model: Any = PromptTuning(7, init_text=text).apply(base, tokenizer(kind)).model
     rows = model.prompt_encoder["default"].embedding.weight
     assert torch.equal(rows, base.get_input_embeddings().weight[(ids * 7)[:7]])
@@ -103,7 +111,7 @@ def test_a_prompt_starts_as_the_embeddings_of_its_text(kind: str, text: str) -> 
 
 def test_a_prompt_without_text_starts_as_ordinary_tokens_drawn_by_the_seed(kind: str) -> None:
     def start(seed: int) -> torch.Tensor:
-        base = build(kind)
+        base: Any = build(kind)
         torch.manual_seed(seed)
         model: Any = PromptTuning(50).apply(base, tokenizer(kind)).model
         rows = model.prompt_encoder["default"].embedding.weight
@@ -210,7 +218,7 @@ def test_a_prefix_for_a_model_without_past_keys_is_refused(name: str, head: str)
 
 
 def test_a_prefix_with_gradient_checkpointing_is_refused() -> None:
-    base = build("gpt2")
+    base: Any = build("gpt2")
     base.gradient_checkpointing_enable()
     with pytest.raises(ValueError, match="gradient checkpointing"):
         PrefixTuning(4).apply(base, tokenizer("gpt2"))
@@ -264,6 +272,15 @@ def linears(name: str, head: str) -> set[str]:
 def test_lora_stands_beside_every_linear_layer_of_the_blocks(name: str, head: str) -> None:
     adapted = LoRA(r=2).apply(make(name, head), tokenizer("t5"))
     assert wrapped(adapted.model) == linears(name, head)
+
+
+def test_rslora_scales_by_the_root_of_the_rank_and_dora_trains_norms() -> None:
+    method = LoRA(r=4, lora_alpha=8, use_rslora=True, use_dora=True)
+    adapted = method.apply(build("gpt2"), tokenizer("gpt2"))
+    layer: Any = adapted.model.get_submodule("base_model.model.transformer.h.0.attn.c_attn")
+    assert layer.scaling["default"] == 8 / 2
+    norms = [name for name in adapted.trained if "lora_magnitude_vector" in name]
+    assert len(norms) == 4 * 3
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_partial_changes_exactly_what_it_names(kind: str, gpt2: str, t5: str) ->
 
 
 def test_the_last_blocks_leave_a_tied_head_alone() -> None:
-    model = build("gpt2")
+    model: Any = build("gpt2")
     Partial("blocks[-2:]").apply(model, tokenizer("gpt2"))
     assert model.lm_head.weight is model.transformer.wte.weight
     assert not model.lm_head.weight.requires_grad

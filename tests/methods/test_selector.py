@@ -1,4 +1,4 @@
-"""Selectors name the same thing in every architecture, and say what exists where they name nothing."""
+"""Selectors name the same thing in every architecture; naming nothing, they say what exists."""
 
 from __future__ import annotations
 
