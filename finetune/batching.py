@@ -25,8 +25,13 @@ class Collate:
     def __init__(self, model: PreTrainedModel | PeftModel) -> None:
         self.pad_token_id = model.config.pad_token_id
         self.encoder_decoder = model.config.is_encoder_decoder
-        self.start_token_id = getattr(model.config, "decoder_start_token_id", None)
+        self.start_token_id = model.config.to_dict().get("decoder_start_token_id")
         assert self.pad_token_id is not None
+        if self.encoder_decoder and self.start_token_id is None:
+            raise ValueError(
+                "the model's config has no decoder_start_token_id, with which its decoder begins: "
+                "add it to config.json (T5: the pad token's id)"
+            )
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         inputs = [torch.tensor(row["input_ids"]) for row in rows]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,20 +43,17 @@ def overridden(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
 
     Raises: ValueError for an unknown key, naming the nearest, or a value of the wrong type.
     """
-    import tyro
-
     from finetune.recipe import Recipe
 
     if not arguments:
         return recipe
-    parsed = _tyro(Recipe, recipe, arguments, prog=f"finetune run {recipe.name}")
+    parsed: Recipe = _tyro(Recipe, recipe, arguments, prog=f"finetune run {recipe.name}")
     # A file for --data.train is other data: which keys were given decides what is dropped.
     given = {
         f.name: getattr(parsed.data, f.name)
         for f in fields(parsed.data)
         if f.init and any(_names(argument, f"data.{f.name}") for argument in arguments)
     }
-    assert tyro is not None
     return replace(parsed, data=recipe.data.overridden(**given))
 
 
@@ -87,9 +85,18 @@ def _tyro(kind: type, default: Any, arguments: Sequence[str], prog: str) -> Any:
                 console_outputs=True,
             )
     except SystemExit as stop:
-        text = " ".join(said.getvalue().translate(str.maketrans("╭╮╰╯│─", "      ")).split())
-        text = text.split(" For full helptext")[0]
-        raise ValueError(text) from stop
+        raise ValueError(_mistake(said.getvalue(), arguments)) from stop
+
+
+def _mistake(report: str, arguments: Sequence[str]) -> str:
+    """tyro's framed report of what is wrong, as one line that names the nearest key."""
+    text = " ".join(line.strip("╭╮╰╯│─ ") for line in report.splitlines())
+    unknown = [word for word in arguments if word.startswith("--") and f" {word}" in text]
+    if "Unrecognized" in text and unknown:
+        known = re.findall(r"--[\w.-]+", text.split("Perhaps you meant")[-1])
+        near = get_close_matches(unknown[0].split("=")[0], known, 1, cutoff=0)
+        return f"no such setting: {unknown[0]}" + (f"; did you mean {near[0]}?" if near else "")
+    return " ".join(text.split("Argument helptext")[0].split()).removeprefix("Value error ")
 
 
 def _no_subcommands() -> Any:
@@ -122,7 +129,9 @@ def _parser() -> argparse.ArgumentParser:
             name, help=text, description=text, epilog=epilog, add_help=not overrides
         )
         if overrides:
-            added.add_argument("-h", "--help", action="store_true", help="with a recipe: its fields")
+            added.add_argument(
+                "-h", "--help", action="store_true", help="with a recipe: its fields"
+            )
         added.set_defaults(act=act, takes_overrides=overrides)
         return added
 
@@ -146,7 +155,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("recipes", nargs="*", help="studies and recipes")
     added.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     added.add_argument("--output", type=Path, help="the folder of the runs and the table")
-    added = verb("generate", _generate, "text from a run, a model folder or a Hub id", overrides=True)
+    added = verb(
+        "generate", _generate, "text from a run, a model folder or a Hub id", overrides=True
+    )
     added.epilog = "how to generate: --max-new-tokens 100 --num-beams 4 --do-sample ..."
     added.add_argument("model", nargs="?", help="a run's folder, a model's, or a Hub id")
     added.add_argument("--prompt", nargs="+", default=[], help="one or more prompts")
@@ -265,9 +276,7 @@ def _generate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
             print(piece, end="", flush=True)
         print()
         return
-    found = generate(
-        saved.model, saved.tokenizer, ids, decoding, batch_size=arguments.batch_size
-    )
+    found = generate(saved.model, saved.tokenizer, ids, decoding, batch_size=arguments.batch_size)
     lines = [
         json.dumps({"prompt": text, "completions": completions}, ensure_ascii=False)
         for text, completions in zip(texts, found, strict=True)

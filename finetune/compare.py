@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 from finetune.run import Run, is_finished
 
 if TYPE_CHECKING:
-    from finetune.data import Data, Splits
+    from finetune.data import Splits
     from finetune.recipe import Recipe
+
+
+Scores = dict[str, tuple[float, float | None]]
+"""By metric: mean, and the sample standard deviation where there are two seeds."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,7 @@ class Row:
     name: str
     seeds: int
     """Runs behind it; 0: a floor or an untouched model, which no seed changes."""
-    quality: dict[str, tuple[float, float | None]]
-    """By metric: mean, and the sample standard deviation where there are two seeds."""
+    quality: Scores
     cost: dict[str, float]
 
 
@@ -56,7 +59,7 @@ def compare(
         folder = Path(name).expanduser()
         study = name in studies() or (folder / "__init__.py").is_file()
         files += arms(name) if study else [find(name)]
-    loaded: dict[tuple[Data, tuple[str, ...]], Splits] = {}
+    loaded: dict[tuple[str, tuple[str, ...]], Splits] = {}
     wanted: list[tuple[Path, Recipe, str]] = []
     for file in files:
         for seed in seeds:
@@ -122,7 +125,7 @@ def _rows(runs: Sequence[Run]) -> list[Row]:
             if name == "unigram (floor)":
                 name = f"unigram over {_vocabulary(run)} (floor)"
             if quality:
-                scores = {metric: (entry["value"], None) for metric, entry in quality.items()}
+                scores: Scores = {m: (entry["value"], None) for m, entry in quality.items()}
                 rows.setdefault(name, Row(name, 0, scores, {}))
     ordered = sorted(rows.values(), key=lambda row: not row.name.endswith("(floor)"))
     for name, of_arm in by_arm.items():

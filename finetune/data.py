@@ -18,6 +18,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.reach import hub_answers
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
@@ -416,18 +418,10 @@ def _from_hub(
     notes: list[str],
 ) -> dict[str, _Rows]:
     import datasets
-    import huggingface_hub
     import pyarrow as pa
 
     offline = datasets.config.HF_HUB_OFFLINE
-    reachable = not offline
-    if reachable and not Path(name).exists():
-        # Without network the library tries again for half a minute and more, then looks in its
-        # cache. Asking once, first, takes five seconds at most.
-        try:
-            huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=5)
-        except Exception:  # the HTTP library below, hence its errors, differs between versions
-            reachable = False
+    reachable = Path(name).exists() or hub_answers()
     datasets.config.HF_HUB_OFFLINE = not reachable
     try:
         loaded = datasets.load_dataset(name, config, split=list(wanted.values()), revision=revision)
@@ -440,7 +434,7 @@ def _from_hub(
         raise ValueError(f"data set {name!r} cannot be loaded: {_one_line(error)}") from error
     finally:
         datasets.config.HF_HUB_OFFLINE = offline
-    if not reachable and not Path(name).exists():
+    if not reachable:
         # The library takes the newest copy that it has, whatever the revision.
         unsure = f"; whether it is revision {revision} is not known" if revision else ""
         notes.append(f"{name}: the copy in the local cache, the Hub was not reached{unsure}")

@@ -14,6 +14,8 @@ def plan(recipe: Recipe) -> Prepared:
 
     Raises: ValueError for whatever `run` would refuse before training.
     """
+    from transformers import SchedulerType
+
     from finetune.reports.tables import console, print_prepared
 
     prepared = prepare(recipe)
@@ -31,7 +33,7 @@ def plan(recipe: Recipe) -> Prepared:
         steps = math.ceil(math.ceil(rows / batch) * args.num_train_epochs)
     console.print(
         f"would train {steps} steps of {batch} rows ({steps * batch / rows:.1f} epochs of {rows}), "
-        f"learning rate {args.learning_rate:g}, {args.lr_scheduler_type.value} schedule"
+        f"learning rate {args.learning_rate:g}, {SchedulerType(args.lr_scheduler_type).value} schedule"
     )
     console.print(f"into {recipe.folder}")
     return prepared

@@ -102,7 +102,7 @@ class Recipe:
         return Path("runs") / (self.name or "unnamed") / f"seed-{self.training.seed}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as JSON holds it; of the training arguments, those that differ from default."""
+        """The recipe as JSON holds it; of its training arguments, those that are not default."""
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod

@@ -7,7 +7,6 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -42,9 +41,9 @@ class Run:
             metrics = json.loads((folder / "metrics.json").read_text())
             recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text()))
         except FileNotFoundError as error:
-            raise ValueError(f"{folder} holds no finished run: {error.filename} is not there") from (
-                error
-            )
+            raise ValueError(
+                f"{folder} holds no finished run: {error.filename} is not there"
+            ) from (error)
         return cls(folder, recipe, metrics)
 
     def predictions(self) -> list[dict[str, Any]]:

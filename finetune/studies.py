@@ -7,15 +7,14 @@ import sys
 from dataclasses import replace
 from difflib import get_close_matches
 from hashlib import sha256
-from importlib import import_module
+from importlib import invalidate_caches
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from shutil import copytree, ignore_patterns
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from finetune.recipe import Recipe
 
 PACKAGE = Path(__file__).parent
@@ -67,8 +66,9 @@ def load(recipe: str) -> Recipe:
     try:
         module = _module(path)
     except Exception as error:
-        raise ValueError(f"{_place(error, path)}: {type(error).__name__}: {error}") from error
-    value = getattr(module, "recipe", None)
+        said = " ".join(str(error).split())
+        raise ValueError(f"{_place(error, path)}: {type(error).__name__}: {said}") from error
+    value = vars(module).get("recipe")
     if not isinstance(value, Recipe):
         raise ValueError(f"{path}: holds no `recipe = Recipe(...)`")
     return replace(value, name=f"{path.parent.name}/{path.stem}")
@@ -96,7 +96,7 @@ def copy(study: str, target: Path) -> Path:
 
 
 def _candidates(name: str) -> list[Path]:
-    given = Path(name).expanduser()
+    given = Path(name).expanduser().absolute()  # "." has no name of its own
     return [given, *(root / name for root in ROOTS)]
 
 
@@ -108,41 +108,37 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def _module(path: Path) -> ModuleType:
-    """A recipe's module inside a package of its own, so that `from . import data` works anywhere."""
+    """A recipe's module inside a package of its own, so that `from . import data` works anywhere.
+
+    Read anew each time: in a notebook the file may have been edited since.
+    """
     package = f"finetune_study_{sha256(str(path.parent).encode()).hexdigest()[:12]}"
-    if package not in sys.modules:
-        init = path.parent / "__init__.py"
-        spec = spec_from_file_location(
-            package,
-            init if init.is_file() else None,
-            loader=None if init.is_file() else _Empty(),
-            submodule_search_locations=[str(path.parent)],
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        module = module_from_spec(spec)
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        del sys.modules[name]
+    invalidate_caches()
+    init = path.parent / "__init__.py"
+    if init.is_file():
+        _execute(package, init)
+    else:
+        module = ModuleType(package)
+        module.__path__ = [str(path.parent)]
         sys.modules[package] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[package]
-            raise
-    return import_module(f"{package}.{path.stem}")
+    return _execute(f"{package}.{path.stem.replace('.', '_')}", path)
 
 
-class _Empty:
-    """Loads the package of a recipe file that stands in a folder without `__init__.py`."""
-
-    def create_module(self, spec: object) -> None:
-        """The default module."""
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Nothing to run."""
+def _execute(name: str, file: Path) -> ModuleType:
+    spec = spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def _place(error: Exception, path: Path) -> str:
     """File and line of a mistake in a recipe: the deepest frame inside its folder."""
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{error.filename}, line {error.lineno}"
     place, trace = str(path), error.__traceback__
     while trace is not None:

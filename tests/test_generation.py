@@ -188,6 +188,8 @@ def test_settings_survive_generation_config_json(
     config = decoding.config(build(kind), tokenizer(kind))
     config.save_pretrained(tmp_path)
     assert Decoding.of(GenerationConfig.from_pretrained(tmp_path)) == decoding
+    assert (config.temperature is None) == (not decoding.do_sample)
+    assert (config.early_stopping is None) == (decoding.num_beams == 1)
 
 
 def test_a_foreign_generation_config_is_read_as_far_as_it_has_effect() -> None:
@@ -272,6 +274,14 @@ def test_a_text_ends_with_its_own_row_and_with_any_end_token(kind: str) -> None:
     for i, ([old], [new]) in enumerate(zip(before, after, strict=True)):
         assert new == (old[: old.index(stop) + len(stop)] if stop in old else old), i
     assert after[row] != before[row]
+
+
+def test_the_start_token_of_a_decoder_is_no_part_of_the_text() -> None:
+    model, tok = build("t5"), tokenizer("t5")
+    start = tok("fox")["input_ids"][0]
+    model.generation_config.decoder_start_token_id = start
+    texts = generate(model, tok, encode("t5"), Decoding(max_new_tokens=4))
+    assert not any(text.startswith(str(tok.decode([start]))) for [text] in texts)
 
 
 def test_no_padding_stands_between_a_soft_prompt_and_its_text() -> None:
@@ -517,7 +527,7 @@ def test_a_script_cut_into_bytes_is_foreign(prompt: str, said: str) -> None:
     [
         "how are you today ?",
         "Où est la bibliothèque ? Ça va, s'il vous plaît.",
-        "the angle α is small, as it says in the text",
+        "the angles α and β are small , as the text says how they are",
         "deadbeefcafe0123",
         "12 + 3 = 15 😀",
         "",
@@ -527,18 +537,13 @@ def test_own_words_accents_and_stray_symbols_are_not_foreign(kind: str, prompt: 
     assert foreign_script(prompt, tokenizer(kind)) is None
 
 
-def test_rare_words_in_latin_letters_are_not_foreign() -> None:
-    long = train_tokenizer(
-        [
-            a + b
-            for a in ("under", "counter", "super")
-            for b in ("standing", "productive", "natural")
-        ],
-        400,
-        "gpt2",
-    )
-    assert foreign_script("Ça va ? qzxjk", long) is None
-    assert foreign_script("Как дела", long) is not None
+def test_rare_words_and_single_chinese_characters_are_not_foreign() -> None:
+    starts, ends = ("under", "counter", "super"), ("standing", "productive", "natural")
+    words = [start + end for start in starts for end in ends]
+    mixed = train_tokenizer([*words, *CHINESE] * 2, 450, "gpt2")
+    assert foreign_script("Ça va ? qzxjk", mixed) is None
+    assert foreign_script("我们喜欢音乐", mixed) is None
+    assert foreign_script("Как дела", mixed) is not None
 
 
 def test_chinese_is_not_foreign_to_a_chinese_tokenizer() -> None:

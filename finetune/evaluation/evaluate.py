@@ -31,7 +31,7 @@ def evaluate(trainer: FinetuneTrainer, prepared: Prepared, split: str) -> Evalua
     """Every score the task has, of the model as it is now."""
     encoded = prepared.encoded[split]
     task = prepared.recipe.task
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"id": example.id, "input": example.input, "reference": example.reference}
         for example in encoded.examples
     ]

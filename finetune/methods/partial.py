@@ -78,15 +78,15 @@ class Partial:
 
 def _search(layout: Layout, pattern: str) -> tuple[Weight, ...]:
     found = tuple(weight for weight in layout.weights if re.search(pattern, weight.name))
+    for weight in layout.weights:
+        tied = next((name for name in weight.names if re.search(pattern, name)), None)
+        if tied is not None and weight not in found:
+            raise ValueError(
+                f"pattern: {pattern!r} matches {tied}, but that is the same tensor as "
+                f"{weight.name}, and they can only train together: match both or neither"
+            )
     if found:
         return found
-    for weight in layout.weights:
-        for name in weight.names:
-            if re.search(pattern, name):
-                raise ValueError(
-                    f"pattern: {pattern!r} matches {name}, but that is the same tensor as "
-                    f"{weight.name}, and they can only train together: match {weight.name}"
-                )
     names = [weight.name for weight in layout.weights]
     raise ValueError(
         f"pattern: {pattern!r} is found in no weight of {layout.model}; there are {len(names)}, "

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from finetune.reach import hub_answers
+
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -53,6 +55,11 @@ class Pretrained:
                 **options,
             )
         except (OSError, ValueError, KeyError) as error:
+            if "local_files_only" in options:
+                raise ValueError(
+                    f"model {self.name!r} is not in the local cache and the Hub cannot be reached; "
+                    "bundled and offline: tiny-gpt2, tiny-t5"
+                ) from error
             raise ValueError(f"model {self.name!r} cannot be loaded: {_reason(error)}") from error
         give_pad_token(model, tokenizer)
         return Loaded(model, tokenizer, frozenset(info["missing_keys"]))
@@ -73,6 +80,8 @@ class Pretrained:
             return str(path), options
         if self.name.startswith((".", "/", "~")) or self.name.count("/") > 1:
             raise ValueError(f"model {self.name!r}: no such folder, and not a Hub id (owner/name)")
+        if not hub_answers():
+            options["local_files_only"] = True
         return self.name, options
 
 
@@ -103,7 +112,8 @@ class Scratch:
                 "use a model_type such as gpt2, llama, t5, bart, marian"
             ) from error
         if self.tokenizer is None:
-            tokenizer = train_tokenizer(texts, self.vocab_size, "t5" if encoder_decoder else "gpt2")
+            kind: Literal["gpt2", "t5"] = "t5" if encoder_decoder else "gpt2"
+            tokenizer: PreTrainedTokenizerBase = train_tokenizer(texts, self.vocab_size, kind)
         else:
             name = str(BUNDLED.get(self.tokenizer, self.tokenizer))
             try:
@@ -155,9 +165,5 @@ def give_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what the library says, and what offline means for it."""
-    from huggingface_hub.constants import HF_HUB_OFFLINE
-
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    offline = " (HF_HUB_OFFLINE is set)" if HF_HUB_OFFLINE else ""
-    return f"{first}{offline}"
+    """The first line of what the library says."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -72,14 +72,9 @@ class Completion:
             prompt, was_cut = self.prompt_ids(row, tokenizer, shape)
             cut_prompts += was_cut
             text = self.completion.format_map(row)
-            if shape.encoder_decoder:
-                text = text.strip()
-                answer = tokenizer(text_target=text, verbose=False)["input_ids"]
-                answer = answer[:-1] if answer[-1:] == [end] else answer
-            else:
-                answer = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-            cut_completions += len(answer) + 1 > completion_limit
-            answer = [*answer[: completion_limit - 1], end]
+            text = text.strip() if shape.encoder_decoder else text
+            answer, was_cut = _answer_ids(text, end, completion_limit, tokenizer, shape)
+            cut_completions += was_cut
             if shape.encoder_decoder:
                 rows.append((number, prompt, answer))
             else:
@@ -107,22 +102,23 @@ class Completion:
         room = shape.max_tokens
         completion = self.max_completion_tokens
         if completion is None:
-            completion = min(DEFAULT_COMPLETION_TOKENS, (room or 2 * DEFAULT_COMPLETION_TOKENS) // 2)
-        if room is None:
-            prompt = self.max_prompt_tokens or DEFAULT_PROMPT_TOKENS
-        else:
-            left = room if shape.encoder_decoder else room - completion
-            prompt = self.max_prompt_tokens or min(left, DEFAULT_PROMPT_TOKENS)
-            if prompt > left or completion > room:
-                raise ValueError(
-                    f"max_prompt_tokens {prompt} and max_completion_tokens {completion} do not fit "
-                    f"the {room} tokens that the model takes"
-                )
+            completion = DEFAULT_COMPLETION_TOKENS
+            if room is not None:
+                completion = min(completion, room // 2)
+        left = room if room is None or shape.encoder_decoder else room - completion
+        prompt = self.max_prompt_tokens
+        if prompt is None:
+            prompt = DEFAULT_PROMPT_TOKENS
+            if left is not None:
+                prompt = min(prompt, max(left, 1))
+        both = f"task.max_prompt_tokens {prompt} and task.max_completion_tokens {completion}"
         if prompt < 1 or completion < 2:
             raise ValueError(
-                f"max_prompt_tokens {prompt} and max_completion_tokens {completion}: a prompt "
-                "needs at least 1 token, a completion 2 (a token and the end of the text)"
+                f"{both}: a prompt needs at least 1 token, a completion 2 (a token and the end)"
             )
+        if room is not None and left is not None and (prompt > left or completion > room):
+            together = "" if shape.encoder_decoder else " for the two together"
+            raise ValueError(f"{both} do not fit the {room} tokens that the model takes{together}")
         return prompt, completion
 
     def prompt_ids(
@@ -132,16 +128,18 @@ class Completion:
         limit, _ = self.limits(shape)
         values = {column: row[column] for column in self.inputs}
         was_cut = False
-        while len(ids := self._tokenize(values, tokenizer, shape)) > limit:
+        while (excess := len(ids := self._tokenize(values, tokenizer, shape)) - limit) > 0:
             was_cut = True
-            longest = max(values, key=lambda column: len(values[column]))
-            shorter = _shorten(values[longest], len(ids) - limit, self.cut, tokenizer)
-            if not shorter:
+            spans = {column: _spans(value, tokenizer) for column, value in values.items()}
+            longest = max(spans, key=lambda column: len(spans[column]))
+            # By half at most, so that of several long columns each keeps a share.
+            gone = min(excess, (len(spans[longest]) + 1) // 2)
+            values[longest] = _shorten(values[longest], spans[longest], gone, self.cut)
+            if not values[longest]:
                 raise ValueError(
-                    f"max_prompt_tokens {limit}: the prompt's own words ({self.prompt!r}) leave no "
-                    f"room for {longest!r}"
+                    f"task.max_prompt_tokens {limit}: the prompt's own words ({self.prompt!r}) "
+                    f"leave no room for {longest!r}"
                 )
-            values[longest] = shorter
         return ids, was_cut
 
     def _tokenize(
@@ -155,26 +153,58 @@ class Completion:
 
 def _columns(template: str) -> tuple[str, ...]:
     try:
-        names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+        fields = [field for field in Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
-        raise ValueError(f"template {template!r}: {error}") from error
-    for name in names:
-        if not name.isidentifier():
-            raise ValueError(f"template {template!r}: {{{name}}} is not a column name")
-    return tuple(dict.fromkeys(names))
+        raise ValueError(f"template {template!r}: {error}; write {{{{ for a brace itself") from error
+    for _, name, spec, conversion in fields:
+        assert name is not None
+        if not name.isidentifier() or spec or conversion:
+            inside = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            raise ValueError(
+                f"template {template!r}: {{{inside}}} is not the name of a column, such as "
+                "{source}; write {{ for a brace itself"
+            )
+    return tuple(dict.fromkeys(name for _, name, _, _ in fields if name is not None))
+
+
+def _answer_ids(
+    text: str, end: int, limit: int, tokenizer: PreTrainedTokenizerBase, shape: Shape
+) -> tuple[list[int], bool]:
+    """A completion with its end of text, in `limit` tokens, and whether it had to be cut."""
+    was_cut = False
+    while True:
+        if shape.encoder_decoder:
+            ids: list[int] = tokenizer(text_target=text, verbose=False)["input_ids"]
+            ids = ids[:-1] if ids[-1:] == [end] else ids
+        else:
+            ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        excess = len(ids) + 1 - limit
+        if excess <= 0 or not text:
+            return [*ids[: limit - 1], end], was_cut
+        was_cut = True
+        text = _shorten(text, _spans(text, tokenizer), excess, "end")
+
+
+def _spans(text: str, tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, int]]:
+    """Where the tokens of `text` begin and end, in characters."""
+    encoded = tokenizer(
+        text, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast, verbose=False
+    )
+    if tokenizer.is_fast:
+        spans: list[tuple[int, int]] = encoded["offset_mapping"]
+        return spans
+    # Tokenizers in Python do not say; taken as equally long, they are near enough to cut again.
+    count = len(encoded["input_ids"])
+    return [(len(text) * i // count, len(text) * (i + 1) // count) for i in range(count)]
 
 
 def _shorten(
-    text: str, tokens: int, side: Literal["start", "end"], tokenizer: PreTrainedTokenizerBase
+    text: str, spans: Sequence[tuple[int, int]], tokens: int, side: Literal["start", "end"]
 ) -> str:
     """`text` without its first or last `tokens` tokens, cut between characters."""
-    encoded = tokenizer(
-        text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-    )
-    offsets: list[tuple[int, int]] = encoded["offset_mapping"]
-    if tokens >= len(offsets):
+    if tokens >= len(spans):
         return ""
     # A character may take several tokens: at least one character goes each time.
     if side == "end":
-        return text[: min(offsets[-tokens][0], len(text) - 1)]
-    return text[max(offsets[tokens - 1][1], 1) :]
+        return text[: min(spans[-tokens][0], len(text) - 1)]
+    return text[max(spans[tokens - 1][1], 1) :]

@@ -29,7 +29,8 @@ class Example:
 @dataclass(frozen=True)
 class Encoded:
     rows: Dataset
-    """Columns `row` (number of the example), `input_ids`, `labels`; an example may span rows."""
+    """Columns `row`, `input_ids`, `labels`. `row` is the number of the example, which may span
+    several rows; in language modelling's training blocks, which span examples, of the block."""
     examples: tuple[Example, ...]
     notes: tuple[str, ...] = ()
     """What was cut, with counts."""

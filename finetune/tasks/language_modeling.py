@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from finetune.shape import Shape
 
+SHORTEST = 8
+"""Tokens of the smallest block to cut spans from: in fewer, there is little to tell them by."""
+
 
 @dataclass(frozen=True)
 class LanguageModeling:
@@ -47,7 +50,7 @@ class LanguageModeling:
                 "LanguageModeling needs a causal model; an encoder-decoder learns plain text by "
                 "SpanCorruption, or prompts and answers by Completion"
             )
-        size = _block_size(self.block_size, shape)
+        size = _block_size(self.block_size, shape, default=1024, least=2)
         documents = _tokenize(tokenizer, split["text"])
         end = end_of_text(tokenizer)
         if training:
@@ -73,8 +76,8 @@ class LanguageModeling:
 class SpanCorruption:
     """T5's pre-training: spans are cut out of a block and predicted (Raffel et al. 2020, 3.1.4)."""
 
-    block_size: int = 512
-    """Tokens a block before corruption."""
+    block_size: int | None = None
+    """Tokens a block before corruption; none: what the model takes, at most 512."""
     noise_density: float = 0.15
     """The share of tokens that is cut out."""
     mean_span_length: float = 3.0
@@ -85,6 +88,19 @@ class SpanCorruption:
     metric: ClassVar[str] = "loss"
     inputs: ClassVar[tuple[str, ...]] = ("text",)
     generates: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.masks_per_block < 1:
+            raise ValueError(f"task.masks_per_block is {self.masks_per_block}; at least 1")
+        if self.mean_span_length < 1:
+            raise ValueError(f"task.mean_span_length is {self.mean_span_length:g}; at least 1")
+        # A kept token stands before each span.
+        most = self.mean_span_length / (self.mean_span_length + 1)
+        if not 0 < self.noise_density <= most:
+            raise ValueError(
+                f"task.noise_density is {self.noise_density:g}; above 0, and with spans of "
+                f"{self.mean_span_length:g} tokens at most {most:.3g}"
+            )
 
     @property
     def columns(self) -> Mapping[str, type]:
@@ -103,43 +119,56 @@ class SpanCorruption:
                 "SpanCorruption needs an encoder-decoder; a causal model learns plain text by "
                 "LanguageModeling"
             )
-        size = self.block_size if shape.max_tokens is None else min(self.block_size, shape.max_tokens)
+        size = _block_size(self.block_size, shape, default=512, least=SHORTEST)
         sentinels = [tokenizer.convert_tokens_to_ids(f"<extra_id_{i}>") for i in range(100)]
         if None in sentinels or tokenizer.unk_token_id in sentinels:
             raise ValueError("SpanCorruption needs a tokenizer with T5's <extra_id_0> ... _99>")
-        spans_needed = round(size * self.noise_density / self.mean_span_length)
-        if spans_needed > len(sentinels):
+        cut, spans = self._noise(size)
+        if spans > len(sentinels):
             raise ValueError(
-                f"block_size {size}: {spans_needed} spans a block, more than the tokenizer's "
+                f"task.block_size {size}: {spans} spans a block, more than the tokenizer's "
                 f"{len(sentinels)} sentinels; make blocks smaller or spans longer"
+            )
+        longest = max(cut, size - cut) + spans + 1
+        if shape.max_tokens is not None and longest > shape.max_tokens:
+            raise ValueError(
+                f"task.block_size {size}: with sentinels and end {longest} tokens, and the model "
+                f"takes at most {shape.max_tokens}; make blocks smaller or spans longer"
             )
         end = end_of_text(tokenizer)
         rng = np.random.default_rng(0)  # a row always encodes the same
         rows = []
+        left_out = 0
         for number, ids in enumerate(_tokenize(tokenizer, split["text"])):
             blocks = [ids[i : i + size] for i in range(0, len(ids), size)]
-            for block in blocks * (self.masks_per_block if training else 1):
-                if len(block) < 8:
-                    continue
+            long_enough = [block for block in blocks if len(block) >= SHORTEST]
+            left_out += len(blocks) - len(long_enough)
+            for block in long_enough * (self.masks_per_block if training else 1):
                 source, target = self._corrupt(block, sentinels, rng)
                 rows.append((number, [*source, end], [*target, end]))
         examples = tuple(
             Example(id=text_hash(text), input="", reference=text) for text in split["text"]
         )
-        return Encoded(encoded_rows(rows), examples)
+        note = f"{left_out} blocks of less than {SHORTEST} tokens left out"
+        return Encoded(encoded_rows(rows), examples, (note,) if left_out else ())
+
+    def _noise(self, length: int) -> tuple[int, int]:
+        """How many tokens of a block are cut out, in how many spans."""
+        # Rounding must not leave fewer kept tokens than spans.
+        cut = min(max(1, round(length * self.noise_density)), length - 1)
+        return cut, min(max(1, round(cut / self.mean_span_length)), length - cut)
 
     def _corrupt(
         self, block: Sequence[int], sentinels: Sequence[int], rng: np.random.Generator
     ) -> tuple[list[int], list[int]]:
         """Source and target: kept and cut spans alternate, a sentinel stands for each gap."""
-        cut = max(1, round(len(block) * self.noise_density))
-        spans = max(1, round(cut / self.mean_span_length))
+        cut, spans = self._noise(len(block))
         kept_lengths = _random_lengths(len(block) - cut, spans, rng)
         cut_lengths = _random_lengths(cut, spans, rng)
         source: list[int] = []
         target: list[int] = []
         at = 0
-        for sentinel, kept, gone in zip(sentinels, kept_lengths, cut_lengths, strict=False):
+        for sentinel, kept, gone in zip(sentinels[:spans], kept_lengths, cut_lengths, strict=True):
             source += [*block[at : at + kept], sentinel]
             target += [sentinel, *block[at + kept : at + kept + gone]]
             at += kept + gone
@@ -180,11 +209,11 @@ def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Itera
         yield ids
 
 
-def _block_size(asked: int | None, shape: Shape) -> int:
+def _block_size(asked: int | None, shape: Shape, *, default: int, least: int) -> int:
     limit = shape.max_tokens
-    if asked is not None and limit is not None and asked > limit:
-        raise ValueError(f"block_size {asked}: the model takes at most {limit} tokens")
-    size = asked or min(limit or 1024, 1024)
-    if size < 2:
-        raise ValueError(f"block_size {size}: at least 2, a token and the one after it")
+    size = asked if asked is not None else default if limit is None else min(default, limit)
+    if size < least:
+        raise ValueError(f"task.block_size {size}: at least {least} tokens")
+    if limit is not None and size > limit:
+        raise ValueError(f"task.block_size {size}: the model takes at most {limit} tokens")
     return size

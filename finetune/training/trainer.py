@@ -97,7 +97,7 @@ class FinetuneTrainer(Trainer):
         output = self.predict(encoded.rows)
         self.compute_metrics = metrics
         statistics = np.zeros((len(encoded.examples), 2))
-        np.add.at(statistics, output.label_ids, output.predictions)
+        np.add.at(statistics, np.asarray(output.label_ids), np.asarray(output.predictions))
         return statistics
 
 
@@ -144,7 +144,9 @@ class History(TrainerCallback):
             )
             if key in logs
         )
-        print(f"  step {state.global_step}/{state.max_steps}  {shown}  ({seconds:.0f} s)", flush=True)
+        print(
+            f"  step {state.global_step}/{state.max_steps}  {shown}  ({seconds:.0f} s)", flush=True
+        )
 
 
 def sound_checkpoint(folder: Path) -> Path | None:

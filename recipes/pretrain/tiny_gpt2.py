@@ -1,6 +1,6 @@
 """tiny-gpt2: a GPT-2 of 4 blocks, width 256, 5.3 M parameters, 8,000 byte-level tokens.
 
-Rates: 2e-3 from a 28-minute run of the same shape; the rest is common practice (beta2 0.95, cosine).
+Rates: 2e-3 from a run of the same shape; the rest is common practice (beta2 0.95, cosine).
 Result: see the model's card, finetune/tiny/gpt2/README.md.
 """
 

@@ -1,14 +1,18 @@
 """Replies to everyday remarks: English conversations of the chatterbot-corpus package (BSD).
 
-1,176 distinct exchanges, a tenth of them for validation and a tenth for the final score, by a hash
-of the remark: no remark stands on two sides. Two models of about 5 M parameters, pre-trained on
-encyclopedia articles alone, learn them in under a minute on two cores.
+1,176 distinct exchanges; a tenth for validation and a tenth for the final score, by a hash of the
+remark, so that no remark stands on two sides. The models have about 5 M parameters and have read
+nothing but encyclopedia articles: expect short, plain replies, not conversation.
+
+Every arm takes at most a minute on two cores. Learning rates: each method's default. Result: the
+table in README, made by `finetune compare quickstart --seeds 0 1 2`.
 """
 
-from finetune import Completion, Data, Decoding
+from finetune import Completion, Data, Decoding, Training
 
 data = Data(train="package:chatterbot_corpus/data/english/*.yml", test_fraction=0.1)
 task = Completion(
     prompt="{source}\n", completion="{target}", max_prompt_tokens=96, max_completion_tokens=64
 )
+training = Training(num_train_epochs=3, per_device_train_batch_size=16)
 decoding = Decoding(max_new_tokens=48)

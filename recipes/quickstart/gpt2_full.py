@@ -1,14 +1,14 @@
 """tiny-gpt2, every weight trained."""
 
-from finetune import Full, Pretrained, Recipe, Training
+from finetune import Full, Pretrained, Recipe
 
-from . import data, decoding, task
+from . import data, decoding, task, training
 
 recipe = Recipe(
     model=Pretrained("tiny-gpt2"),
     task=task,
     data=data,
     method=Full(),
-    training=Training(num_train_epochs=3),
+    training=training,
     decoding=decoding,
 )

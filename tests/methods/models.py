@@ -60,6 +60,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "t5": T5,
     "t5-untied": T5 | {"feed_forward_proj": "gated-gelu"},
+    "t5-even": T5 | {"num_layers": 4},
     "t5-uneven": T5 | {"d_kv": 5, "num_decoder_layers": 4},
     "bert": BERT,
     "roberta": BERT,

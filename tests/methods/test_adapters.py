@@ -168,6 +168,25 @@ def test_a_new_prefix_of_an_encoder_decoder_stands_in_front_of_the_target(name: 
     assert torch.allclose(found, expected[:, width:], atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["t5", "t5-even"])
+def test_a_prefix_generates_what_its_text_in_front_of_the_target_does(name: str) -> None:
+    base = make(name, "seq2seq").eval()
+    for weight in base.parameters():
+        weight.data *= 3  # else it repeats one token
+    tok = tokenizer("t5")
+    prefix = torch.tensor([tok(TEXT, add_special_tokens=False)["input_ids"]])
+    source = torch.tensor([[base.config.eos_token_id]])
+    target = torch.cat([prefix, torch.tensor([[0]])], 1)
+    with torch.no_grad():
+        for _ in range(8):
+            scores = base(input_ids=source, decoder_input_ids=target).logits[:, -1]
+            target = torch.cat([target, scores.argmax(-1, keepdim=True)], 1)
+    model: Any = PrefixTuning(prefix.shape[1], init_text=TEXT).apply(base, tok).model.eval()
+    found = model.generate(input_ids=source, max_new_tokens=8, do_sample=False, eos_token_id=399)
+    assert len(set(found[0].tolist())) > 2
+    assert torch.equal(found, target[:, prefix.shape[1] :])
+
+
 def test_every_block_of_an_even_decoder_has_a_prefix_of_its_own(tmp_path: Path) -> None:
     base = make("t5-uneven", "seq2seq")  # 3 encoder and 4 decoder blocks, heads x d_kv = 10, not 32
     adapted = PrefixTuning(5).apply(base, tokenizer("t5"))

@@ -1,0 +1,62 @@
+# Needs Python 3.11 or newer, make and git; everything else goes into .venv.
+
+## make finetune RECIPE=quickstart/gpt2_last_layers [ARGS="--training.max-steps 10"]
+##     trains, evaluates and writes runs/<study>/<arm>/; ARGS are overrides of the recipe
+##     with LAUNCH="accelerate launch --num_processes 4" on several GPUs
+## make compare RECIPE=quickstart [ARGS="--seeds 0 1 2"]
+##     runs what is missing of a study, then one table
+## make plan RECIPE=quickstart/gpt2_last_layers
+##     everything short of training
+## make list       the recipes
+## make install    .venv, with the versions of constraints.txt; the others do it when needed
+## make test       the tests; ARGS="-k words" and the like go to pytest
+## make check      ruff and mypy
+##
+## PYTHON=/path/to/python3 chooses the Python of .venv.
+
+PYTHON ?= python3
+LAUNCH ?= python
+INSTALLED := .venv/installed
+
+ifneq ($(filter finetune compare plan,$(MAKECMDGOALS)),)
+ifeq ($(RECIPE),)
+$(error RECIPE is missing: make $(firstword $(MAKECMDGOALS)) RECIPE=quickstart/gpt2_last_layers; `make list` shows what there is)
+endif
+endif
+
+.PHONY: help finetune compare plan list install test check
+
+help:
+	@sed -n 's/^## \{0,1\}//p' Makefile
+
+finetune: $(INSTALLED)
+	PATH="$(CURDIR)/.venv/bin:$$PATH" $(LAUNCH) -m finetune run $(RECIPE) $(ARGS)
+
+compare plan: $(INSTALLED)
+	.venv/bin/python -m finetune $@ $(RECIPE) $(ARGS)
+
+list: $(INSTALLED)
+	@.venv/bin/python -m finetune list
+
+# Tiny models gain nothing from threads: two processes of one thread each are faster.
+test: $(INSTALLED)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 $(ARGS)
+
+check: $(INSTALLED)
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+install: $(INSTALLED)
+
+# An installation that was interrupted leaves .venv/unfinished, and the next one starts anew.
+# What builds packages comes first and without isolation, so that its versions are pinned too.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v < (3, 11) and sys.exit("finetune needs Python 3.11 or newer, this is %d.%d; name another: make PYTHON=/path/to/python3" % v[:2])'
+	@if test -e .venv/unfinished; then rm -rf .venv; fi
+	@mkdir -p .venv && touch .venv/unfinished
+	@echo "installing into .venv; the first time takes minutes"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet -c constraints.txt hatchling setuptools
+	@.venv/bin/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
+	@mv .venv/unfinished $@

@@ -1,0 +1,14 @@
+"""tiny-t5, the last two of its three decoder blocks trained."""
+
+from finetune import Partial, Pretrained, Recipe
+
+from . import data, decoding, task, training
+
+recipe = Recipe(
+    model=Pretrained("tiny-t5"),
+    task=task,
+    data=data,
+    method=Partial("decoder.blocks[-2:]"),
+    training=training,
+    decoding=decoding,
+)

@@ -1,0 +1,14 @@
+"""tiny-gpt2, the last two of its four blocks trained."""
+
+from finetune import Partial, Pretrained, Recipe
+
+from . import data, decoding, task, training
+
+recipe = Recipe(
+    model=Pretrained("tiny-gpt2"),
+    task=task,
+    data=data,
+    method=Partial("blocks[-2:]"),
+    training=training,
+    decoding=decoding,
+)

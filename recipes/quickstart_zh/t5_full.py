@@ -1,0 +1,14 @@
+"""tiny-t5, every weight trained."""
+
+from finetune import Full, Pretrained, Recipe
+
+from . import data, decoding, task, training
+
+recipe = Recipe(
+    model=Pretrained("tiny-t5"),
+    task=task,
+    data=data,
+    method=Full(),
+    training=training,
+    decoding=decoding,
+)
