@@ -25,8 +25,8 @@ class Collate:
     def __init__(self, model: PreTrainedModel | PeftModel) -> None:
         self.pad_token_id = model.config.pad_token_id
         self.encoder_decoder = model.config.is_encoder_decoder
-        self.start_token_id = model.config.to_dict().get("decoder_start_token_id")
         assert self.pad_token_id is not None
+        self.start_token_id = model.config.to_dict().get("decoder_start_token_id")
         if self.encoder_decoder and self.start_token_id is None:
             raise ValueError(
                 "the model's config has no decoder_start_token_id, with which its decoder begins: "
@@ -44,6 +44,7 @@ class Collate:
         }
         if self.encoder_decoder:
             shifted = batch["labels"].roll(1, dims=1)
+            assert self.start_token_id is not None
             shifted[:, 0] = self.start_token_id
             batch["decoder_input_ids"] = shifted.masked_fill(shifted == IGNORED, self.pad_token_id)
         return batch

@@ -93,10 +93,12 @@ def _mistake(report: str, arguments: Sequence[str]) -> str:
     text = " ".join(line.strip("╭╮╰╯│─ ") for line in report.splitlines())
     unknown = [word for word in arguments if word.startswith("--") and f" {word}" in text]
     if "Unrecognized" in text and unknown:
-        known = re.findall(r"--[\w.-]+", text.split("Perhaps you meant")[-1])
+        known = re.findall(r"--[\w.-]+", text.partition("Perhaps you meant")[2])
         near = get_close_matches(unknown[0].split("=")[0], known, 1, cutoff=0)
         return f"no such setting: {unknown[0]}" + (f"; did you mean {near[0]}?" if near else "")
-    return " ".join(text.split("Argument helptext")[0].split()).removeprefix("Value error ")
+    text = text.split("Argument helptext")[0].split("For full helptext")[0]
+    text = " ".join(re.sub("-{10,}", " ", text).split())
+    return text.removeprefix("Error ").removeprefix("Value error ").removeprefix("Parsing error ")
 
 
 def _no_subcommands() -> Any:

@@ -31,9 +31,10 @@ def plan(recipe: Recipe) -> Prepared:
     steps = args.max_steps
     if steps <= 0:
         steps = math.ceil(math.ceil(rows / batch) * args.num_train_epochs)
+    schedule = SchedulerType(args.lr_scheduler_type).value
     console.print(
-        f"would train {steps} steps of {batch} rows ({steps * batch / rows:.1f} epochs of {rows}), "
-        f"learning rate {args.learning_rate:g}, {SchedulerType(args.lr_scheduler_type).value} schedule"
+        f"would train {steps} steps of {batch} rows ({steps * batch / rows:.1f} epochs), "
+        f"learning rate {args.learning_rate:g}, {schedule} schedule"
     )
     console.print(f"into {recipe.folder}")
     return prepared

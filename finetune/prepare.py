@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from finetune.methods import Full, Partial
+from finetune.methods import Full, Partial, PrefixTuning
 from finetune.models import Scratch
 from finetune.shape import Shape
 
@@ -50,6 +50,14 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
         raise ValueError(
             f"method {type(recipe.method).__name__} saves only what it adds to a base model, and a "
             "model from scratch has none: train it with Full first"
+        )
+    checkpointing = (
+        recipe.training.activation_checkpointing or recipe.training.gradient_checkpointing
+    )
+    if checkpointing and isinstance(recipe.method, PrefixTuning):
+        raise ValueError(
+            "training.gradient_checkpointing cannot be used with PrefixTuning: a prefix "
+            "travels in the cache, which checkpointing switches off"
         )
     loaded = recipe.model.load(task.texts(splits.train))
     adapted = recipe.method.apply(loaded.model, loaded.tokenizer, always=loaded.fresh)

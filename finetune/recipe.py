@@ -13,13 +13,12 @@ from transformers import TrainingArguments
 
 from finetune.data import Data
 from finetune.generation import Decoding
-from finetune.methods import IA3, Full, LoRA, Partial, PrefixTuning, PromptTuning
+from finetune.methods import IA3, Full, LoRA, Method, Partial, PrefixTuning, PromptTuning
 from finetune.models import Pretrained, Scratch
 from finetune.tasks import Completion, LanguageModeling, SpanCorruption
 
 Model = Pretrained | Scratch
 Task = LanguageModeling | SpanCorruption | Completion
-Method = Full | Partial | PromptTuning | PrefixTuning | LoRA | IA3
 
 OWNED = {
     "remove_unused_columns": "the task decides which columns there are",
@@ -58,7 +57,7 @@ class Training(TrainingArguments):
     logging_steps: float = 10
     per_device_eval_batch_size: int = 16
     disable_tqdm: bool | None = True
-    report_to: None | str | list[str] = "none"
+    report_to: str | list[str] | None = "none"
 
     def __post_init__(self) -> None:
         """Left for `resolve`: derived values would stick and outlive an override."""

@@ -19,6 +19,8 @@ from finetune.prepare import Prepared, prepare
 from finetune.recipe import Recipe
 
 if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
     from finetune.data import Splits
     from finetune.training.trainer import FinetuneTrainer
 
@@ -63,8 +65,14 @@ def run(recipe: Recipe) -> Run:
     if is_finished(folder, recipe, identity):
         return Run.read(folder)
     prepared = prepare(recipe, splits)
+    args = recipe.training.resolve(
+        folder / "checkpoints",
+        learning_rate=recipe.method.learning_rate,
+        metric=recipe.task.metric,
+        validated="validation" in prepared.encoded,
+    )
     _begin(folder, prepared, identity)
-    _train_and_score(folder, prepared)
+    _train_and_score(folder, prepared, args)
     return Run.read(folder)
 
 
@@ -103,7 +111,7 @@ def _begin(folder: Path, prepared: Prepared, identity: str) -> None:
     _write_json(folder / "manifest.json", _manifest(recipe, splits, identity))
 
 
-def _train_and_score(folder: Path, prepared: Prepared) -> None:
+def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) -> None:
     import torch
     from transformers import set_seed
 
@@ -112,12 +120,6 @@ def _train_and_score(folder: Path, prepared: Prepared) -> None:
 
     recipe = prepared.recipe
     print_prepared(prepared)
-    args = recipe.training.resolve(
-        folder / "checkpoints",
-        learning_rate=recipe.method.learning_rate,
-        metric=recipe.task.metric,
-        validated="validation" in prepared.encoded,
-    )
     trainer = FinetuneTrainer(prepared, args)
     scored = next((name for name in ("test", "validation") if name in prepared.encoded), None)
     before = _before(folder, trainer, prepared, scored)
@@ -198,7 +200,11 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
     if prepared.recipe.task.generates:
         decoding = prepared.recipe.decoding.config(model, prepared.tokenizer)
         base.generation_config = decoding
-    model.save_pretrained(str(folder))
+    if isinstance(model, PeftModel):
+        # "auto" would ask the Hub about the base; no method of ours resizes its embeddings.
+        model.save_pretrained(str(folder), save_embedding_layers=False)
+    else:
+        model.save_pretrained(str(folder))
     prepared.tokenizer.save_pretrained(str(folder))
     if prepared.recipe.task.generates:
         decoding.save_pretrained(str(folder))

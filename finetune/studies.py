@@ -49,7 +49,7 @@ def find(recipe: str) -> Path:
             if file.is_file() and file.suffix == ".py" and file.name != "__init__.py":
                 return file
         if path.is_dir() and (path / "__init__.py").is_file():
-            names = ", ".join(f"{path.name}/{arm.stem}" for arm in arms(str(path)))
+            names = ", ".join(f"{path.name}/{arm.stem}" for arm in arms(str(path))) or "none yet"
             raise ValueError(f"{recipe!r} is a study; name one of its recipes: {names}")
     known = [f"{study}/{arm.stem}" for study in studies() for arm in arms(study)]
     raise ValueError(f"no recipe {recipe!r}{_nearest(recipe, known)}")
@@ -88,10 +88,13 @@ def copy(study: str, target: Path) -> Path:
 
     Raises: ValueError where the study is unknown or the target exists.
     """
-    source = arms(study)[0].parent
+    files = arms(study)
+    if not files:
+        raise ValueError(f"study {study!r} holds no recipe to copy")
+    target = target.expanduser()
     if target.exists():
         raise ValueError(f"{target} exists already; name a folder that does not")
-    copytree(source, target, ignore=ignore_patterns("__pycache__"))
+    copytree(files[0].parent, target, ignore=ignore_patterns("__pycache__"))
     return target
 
 

@@ -27,7 +27,9 @@ def train_tokenizer(
     special = [PAD, END, *sentinels] if kind == "t5" else [END_OF_TEXT]
     least = 256 + len(special)
     if vocab_size < least:
-        raise ValueError(f"vocab_size {vocab_size}: at least {least}, every byte and {len(special)} special tokens")
+        raise ValueError(
+            f"vocab_size {vocab_size}: at least {least}, the 256 bytes and the special tokens"
+        )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

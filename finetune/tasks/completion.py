@@ -90,7 +90,11 @@ class Completion:
         notes = [
             f"{count} of {len(rows)} {what} cut to {limit} tokens"
             for count, what, limit in (
-                (cut_prompts, f"prompts lost the {self.cut} of their longest column,", prompt_limit),
+                (
+                    cut_prompts,
+                    f"prompts lost the {self.cut} of their longest column,",
+                    prompt_limit,
+                ),
                 (cut_completions, "completions lost their end,", completion_limit),
             )
             if count
@@ -155,7 +159,9 @@ def _columns(template: str) -> tuple[str, ...]:
     try:
         fields = [field for field in Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
-        raise ValueError(f"template {template!r}: {error}; write {{{{ for a brace itself") from error
+        raise ValueError(
+            f"template {template!r}: {error}; write {{{{ for a brace itself"
+        ) from error
     for _, name, spec, conversion in fields:
         assert name is not None
         if not name.isidentifier() or spec or conversion:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar
 
 from finetune.tasks.encoded import IGNORED, Encoded, Example, encoded_rows, end_of_text, text_hash
 
 if TYPE_CHECKING:
+    import numpy as np
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
@@ -120,7 +120,8 @@ class SpanCorruption:
                 "LanguageModeling"
             )
         size = _block_size(self.block_size, shape, default=512, least=SHORTEST)
-        sentinels = [tokenizer.convert_tokens_to_ids(f"<extra_id_{i}>") for i in range(100)]
+        names = [f"<extra_id_{i}>" for i in range(100)]
+        sentinels: list[int] = tokenizer.convert_tokens_to_ids(names)
         if None in sentinels or tokenizer.unk_token_id in sentinels:
             raise ValueError("SpanCorruption needs a tokenizer with T5's <extra_id_0> ... _99>")
         cut, spans = self._noise(size)
