@@ -7,25 +7,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from finetune.compare import compare
+    from finetune.verbs.compare import compare
     from finetune.data import Data
     from finetune.generation import Decoding
     from finetune.methods import IA3, Full, LoRA, Partial, PrefixTuning, PromptTuning
     from finetune.models import Pretrained, Scratch
-    from finetune.plan import plan
+    from finetune.verbs.plan import plan
     from finetune.recipe import Recipe, Training
-    from finetune.run import Run, run
+    from finetune.verbs.run import Run, run
     from finetune.tasks import Completion, LanguageModeling, SpanCorruption
 
 _HOMES = {
-    "finetune.compare": ("compare",),
+    "finetune.verbs.compare": ("compare",),
     "finetune.data": ("Data",),
     "finetune.generation": ("Decoding",),
     "finetune.methods": ("IA3", "Full", "LoRA", "Partial", "PrefixTuning", "PromptTuning"),
     "finetune.models": ("Pretrained", "Scratch"),
-    "finetune.plan": ("plan",),
+    "finetune.verbs.plan": ("plan",),
     "finetune.recipe": ("Recipe", "Training"),
-    "finetune.run": ("Run", "run"),
+    "finetune.verbs.run": ("Run", "run"),
     "finetune.tasks": ("Completion", "LanguageModeling", "SpanCorruption"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -57,5 +57,5 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'finetune' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value  # a submodule of the same name (finetune.run) must not win later
+    globals()[name] = value
     return value

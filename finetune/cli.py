@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
@@ -222,7 +223,7 @@ def _loaded(arguments: argparse.Namespace, rest: Sequence[str]) -> Recipe:
 
 def _plan(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     recipe = _loaded(arguments, rest)
-    from finetune.plan import plan
+    from finetune.verbs.plan import plan
 
     plan(recipe)
 
@@ -230,7 +231,7 @@ def _plan(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
 def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     recipe = _loaded(arguments, rest)
     from finetune.reports.tables import print_result
-    from finetune.run import run
+    from finetune.verbs.run import run
 
     finished = (recipe.folder / "metrics.json").is_file()
     result = run(recipe)
@@ -245,7 +246,7 @@ def _compare(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
             _help("compare")
         raise ValueError("finetune compare needs a study or recipes; see `finetune list`")
     _quiet()
-    from finetune.compare import compare
+    from finetune.verbs.compare import compare
 
     compare(arguments.recipes, arguments.seeds, arguments.output, rest)
 
@@ -298,6 +299,8 @@ def _help(verb: str) -> None:
 
 def _quiet() -> None:
     """What libraries would print over ours; before they are imported."""
+    # PEFT reads a property that transformers has renamed.
+    warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

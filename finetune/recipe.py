@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 
 from finetune.data import Data
@@ -75,6 +76,8 @@ class Training(TrainingArguments):
         values["learning_rate"] = self.learning_rate or learning_rate
         values["metric_for_best_model"] = self.metric_for_best_model or metric
         values["greater_is_better"] = bool(self.greater_is_better)
+        if not torch.cuda.is_available():
+            values["dataloader_pin_memory"] = False  # torch warns of it at every evaluation
         if not validated:
             values |= {"eval_strategy": "no", "load_best_model_at_end": False}
         if values["load_best_model_at_end"] and self.eval_strategy == "no":

@@ -13,9 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from finetune.compare import Row
+    from finetune.verbs.compare import Row
     from finetune.prepare import Prepared
-    from finetune.run import Run
+    from finetune.verbs.run import Run
 
 SHOWN = {
     "loss": "loss",

@@ -87,18 +87,17 @@ class Completion:
                     prompt=tuple(prompt),
                 )
             )
-        notes = [
-            f"{count} of {len(rows)} {what} cut to {limit} tokens"
-            for count, what, limit in (
-                (
-                    cut_prompts,
-                    f"prompts lost the {self.cut} of their longest column,",
-                    prompt_limit,
-                ),
-                (cut_completions, "completions lost their end,", completion_limit),
+        notes = []
+        if cut_prompts:
+            notes.append(
+                f"{cut_prompts} of {len(rows)} prompts lost the {self.cut} of their longest column, "
+                f"cut to {prompt_limit} tokens"
             )
-            if count
-        ]
+        if cut_completions:
+            notes.append(
+                f"{cut_completions} of {len(rows)} completions lost their end, cut to "
+                f"{completion_limit} tokens"
+            )
         return Encoded(encoded_rows(rows), tuple(examples), tuple(notes))
 
     def limits(self, shape: Shape) -> tuple[int, int]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from finetune.shape import Shape
 
+SENTINELS = tuple(f"<extra_id_{i}>" for i in range(100))
 SHORTEST = 8
 """Tokens of the smallest block to cut spans from: in fewer, there is little to tell them by."""
 
@@ -120,9 +121,9 @@ class SpanCorruption:
                 "LanguageModeling"
             )
         size = _block_size(self.block_size, shape, default=512, least=SHORTEST)
-        names = [f"<extra_id_{i}>" for i in range(100)]
-        sentinels: list[int] = tokenizer.convert_tokens_to_ids(names)
-        if None in sentinels or tokenizer.unk_token_id in sentinels:
+        vocabulary = tokenizer.get_vocab()
+        sentinels = [vocabulary[name] for name in SENTINELS if name in vocabulary]
+        if len(sentinels) < len(SENTINELS):
             raise ValueError("SpanCorruption needs a tokenizer with T5's <extra_id_0> ... _99>")
         cut, spans = self._noise(size)
         if spans > len(sentinels):

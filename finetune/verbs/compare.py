@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
-from finetune.run import Run, is_finished
+from finetune.verbs.run import Run, is_finished
 
 if TYPE_CHECKING:
     from finetune.data import Splits

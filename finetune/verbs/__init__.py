@@ -1,0 +1,1 @@
+"""What a user does, a module each; apart, so that `finetune.run` is always the function."""

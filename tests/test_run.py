@@ -1,0 +1,251 @@
+"""A run from recipe to folder: what lies there, what it equals, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+from finetune import (
+    Completion,
+    Data,
+    Decoding,
+    LanguageModeling,
+    LoRA,
+    Partial,
+    Pretrained,
+    PromptTuning,
+    Recipe,
+    Run,
+    Scratch,
+    Training,
+    run,
+)
+from finetune.methods import Method
+from finetune.models.saved import open_saved
+from finetune.training.trainer import FinetuneTrainer
+from tests.conftest import WORDS, build, tokenizer
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, kind: str) -> Recipe:
+    """A tiny model of each kind that learns to repeat a word; 4 steps."""
+    build(kind).save_pretrained(str(tmp_path / "base"))
+    tokenizer(kind).save_pretrained(str(tmp_path / "base"))
+    rows = [{"source": f"{a} {b}", "target": b} for a in WORDS[:8] for b in WORDS[:8]]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    return Recipe(
+        model=Pretrained(str(tmp_path / "base")),
+        task=Completion(max_prompt_tokens=32, max_completion_tokens=16),
+        data=Data(train=str(tmp_path / "rows.jsonl"), test_fraction=0.2),
+        training=Training(
+            output_dir=str(tmp_path / "run"),
+            max_steps=4,
+            per_device_train_batch_size=8,
+            eval_strategy="steps",
+            eval_steps=2,
+            save_strategy="steps",
+            save_steps=2,
+            logging_steps=1,
+            learning_rate=1e-2,
+        ),
+        decoding=Decoding(max_new_tokens=6),
+        name="study/arm",
+    )
+
+
+def weights(result: Run) -> dict[str, torch.Tensor]:
+    (file,) = (result.folder / "model").glob("*.safetensors")
+    return load_file(file)
+
+
+def losses(result: Run) -> list[float]:
+    lines = (result.folder / "history.jsonl").read_text().splitlines()
+    return [point["loss"] for point in map(json.loads, lines) if "loss" in point]
+
+
+def elsewhere(recipe: Recipe, folder: Path) -> Recipe:
+    return replace(recipe, training=replace(recipe.training, output_dir=str(folder)))
+
+
+def test_a_run_leaves_every_file_and_its_loss_falls(recipe: Recipe) -> None:
+    result = run(recipe)
+    names = {path.name for path in result.folder.iterdir()}
+    assert names >= {
+        *("recipe.json", "manifest.json", "history.jsonl", "metrics.json", "predictions.jsonl"),
+        *("model", "checkpoints"),
+    }
+    quality, untouched = result.metrics["quality"], result.metrics["untouched"]
+    assert quality["loss"]["value"] < untouched["loss"]["value"]
+    assert quality["chrf"] | {"value": 0} == {
+        "value": 0,
+        "split": "test",
+        "mode": "generated",
+        "higher_is_better": True,
+        "n": len(result.predictions()),
+    }
+    assert set(result.metrics["floors"]) == {"unigram", "nearest"}
+    row = result.predictions()[0]
+    assert set(row) == {
+        *("id", "input", "reference", "prediction", "nats", "tokens", "bytes", "statistics")
+    }
+    assert result.metrics["cost"]["steps"] == 4
+
+
+def test_the_model_folder_loads_with_plain_transformers_and_gives_the_same_text(
+    recipe: Recipe, kind: str
+) -> None:
+    result = run(recipe)
+    auto = AutoModelForCausalLM if kind == "gpt2" else AutoModelForSeq2SeqLM
+    folder = str(result.folder / "model")
+    model, tok = auto.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    assert model.config.use_cache
+    assert model.generation_config.max_new_tokens == 6
+    for row in result.predictions()[:3]:
+        ids = tok(row["input"], return_tensors="pt")
+        new = model.generate(**ids)[0]
+        new = new[ids["input_ids"].shape[1] :] if kind == "gpt2" else new
+        assert tok.decode(new, skip_special_tokens=True).strip() == row["prediction"]
+
+
+@pytest.mark.parametrize("method", [LoRA(r=2), PromptTuning(num_virtual_tokens=3)])
+def test_an_adapter_reloads_to_the_same_scores(recipe: Recipe, method: Method) -> None:
+    from finetune.generation import generate
+    from finetune.prompts import encode_prompts
+
+    result = run(replace(recipe, method=method))
+    assert (result.folder / "model" / "adapter_config.json").is_file()
+    saved = open_saved(str(result.folder))
+    rows = result.predictions()[:4]
+    _, ids = encode_prompts(saved, [row["input"] for row in rows], raw=True)
+    texts = generate(saved.model, saved.tokenizer, ids, recipe.decoding)
+    assert [text[0].strip() for text in texts] == [row["prediction"] for row in rows]
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    first, again = run(recipe), run(elsewhere(recipe, tmp_path / "again"))
+    assert losses(first) == losses(again)
+    assert all(torch.equal(a, b) for a, b in zip(*(weights(r).values() for r in (first, again))))
+    assert first.metrics["quality"] == again.metrics["quality"]
+    other = replace(recipe, training=replace(recipe.training, seed=1))
+    assert losses(run(elsewhere(other, tmp_path / "other"))) != losses(first)
+
+
+def test_a_killed_run_resumes_to_the_same_weights(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(recipe)
+    step = FinetuneTrainer.training_step
+    taken = []
+
+    def dies_at_the_fourth(self: FinetuneTrainer, *args: object, **kwargs: object) -> torch.Tensor:
+        taken.append(1)
+        if len(taken) == 4:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)  # type: ignore[arg-type]  # passed through
+
+    broken = elsewhere(recipe, tmp_path / "broken")
+    monkeypatch.setattr(FinetuneTrainer, "training_step", dies_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        run(broken)
+    monkeypatch.undo()
+    # A checkpoint that was being written when the power failed:
+    folder = tmp_path / "broken" / "checkpoints"
+    shutil.copytree(folder / "checkpoint-2", folder / "checkpoint-3")
+    (folder / "checkpoint-3" / "trainer_state.json").write_text('{"epoch": 0.')
+    resumed = run(broken)
+    assert losses(resumed) == losses(whole)
+    assert all(torch.equal(a, b) for a, b in zip(*(weights(r).values() for r in (whole, resumed))))
+    assert resumed.metrics["quality"] == whole.metrics["quality"]
+
+
+def test_a_finished_run_is_read_not_repeated(recipe: Recipe) -> None:
+    first = run(recipe)
+    written = (first.folder / "metrics.json").stat().st_mtime_ns
+    assert run(recipe).metrics == first.metrics
+    assert (first.folder / "metrics.json").stat().st_mtime_ns == written
+
+
+def test_a_different_run_in_the_folder_is_refused_and_says_what_differs(recipe: Recipe) -> None:
+    run(recipe)
+    other = replace(recipe, training=replace(recipe.training, learning_rate=0.5))
+    with pytest.raises(ValueError, match=r"training\.learning_rate 0\.01 there, 0\.5 here"):
+        run(other)
+    rows = Path(recipe.data.train)
+    rows.write_text(rows.read_text() + '\n{"source": "new", "target": "row"}')
+    with pytest.raises(ValueError, match="content of the data"):
+        run(recipe)
+
+
+def test_a_folder_with_other_files_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds no run"):
+        run(recipe)
+
+
+def test_a_mistake_leaves_nothing_behind(recipe: Recipe, tmp_path: Path) -> None:
+    for wrong in (
+        replace(recipe, task=Completion(prompt="{nothing}")),
+        replace(recipe, method=Partial("blocks[99]")),
+        replace(recipe, training=replace(recipe.training, remove_unused_columns=False)),
+        replace(recipe, data=replace(recipe.data, train="missing.jsonl")),
+    ):
+        with pytest.raises(ValueError, match="nothing|blocks|remove_unused_columns|missing"):
+            run(wrong)
+        assert not (tmp_path / "run").exists()
+
+
+def test_an_adapter_on_fresh_weights_is_refused(recipe: Recipe, kind: str) -> None:
+    base = recipe.model
+    assert isinstance(base, Pretrained)
+    scratch = Scratch(kind, {"num_layers" if kind == "t5" else "n_layer": 1}, tokenizer=base.name)
+    with pytest.raises(ValueError, match="from scratch has none"):
+        run(replace(recipe, model=scratch, method=LoRA()))
+
+
+def test_without_validation_the_last_weights_are_kept_and_nothing_is_scored(
+    recipe: Recipe,
+) -> None:
+    data = replace(recipe.data, validation_fraction=0.0, test_fraction=0.0)
+    result = run(replace(recipe, data=data))
+    assert result.metrics["quality"] == {}
+    assert result.predictions() == []
+
+
+def test_the_best_weights_are_kept_not_the_last(recipe: Recipe) -> None:
+    # A rate that wrecks the model after a good start: validation is worse at step 4 than at 2.
+    training = replace(recipe.training, learning_rate=1e-2, max_steps=4)
+    result = run(replace(recipe, training=training))
+    lines = (result.folder / "history.jsonl").read_text().splitlines()
+    points = [point for point in map(json.loads, lines) if "eval_loss" in point]
+    best = min(points, key=lambda point: point["eval_bits_per_byte"])
+    assert result.metrics["validation"]["step"] == best["step"]
+    assert result.metrics["validation"]["loss"] == best["eval_loss"]
+
+
+def test_language_modeling_scores_bits_per_byte_of_the_raw_text(tmp_path: Path) -> None:
+    build("gpt2").save_pretrained(str(tmp_path / "base"))
+    tokenizer("gpt2").save_pretrained(str(tmp_path / "base"))
+    (tmp_path / "text.txt").write_text("\n".join(" ".join(WORDS[i:]) for i in range(20)) * 5)
+    recipe = Recipe(
+        model=Pretrained(str(tmp_path / "base")),
+        task=LanguageModeling(block_size=32),
+        data=Data(train=str(tmp_path / "text.txt")),
+        training=Training(output_dir=str(tmp_path / "run"), max_steps=2, save_strategy="no",
+                          eval_strategy="no", load_best_model_at_end=False),
+    )  # fmt: skip
+    result = run(recipe)
+    (row,) = result.predictions()
+    bits = result.metrics["quality"]["bits_per_byte"]["value"]
+    assert row["bytes"] == len(row["reference"].encode())
+    assert bits == pytest.approx(row["nats"] / 0.6931471805599453 / row["bytes"])
+    assert row["tokens"] == len(tokenizer("gpt2")(row["reference"])["input_ids"])
