@@ -298,10 +298,13 @@ def _help(verb: str) -> None:
 
 
 def _quiet() -> None:
-    """What libraries would print over ours; before they are imported."""
+    """Silences what libraries would print over ours; before they are imported."""
     # PEFT reads a property that transformers has renamed.
     warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()

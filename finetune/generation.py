@@ -258,8 +258,10 @@ def foreign_script(prompt: str, tokenizer: PreTrainedTokenizerBase) -> str | Non
         # only if words are foreign, or all tokens are characters. Latin letters are in every
         # vocabulary: there, many tokens say no more than that a word is rare.
         enough = {"CJK": 1.5, "LATIN": math.inf}.get(script, 0.8)
+        if per_character <= enough:
+            continue
         own = _tokens_per_character(tokenizer)
-        if per_character > max(enough, 2 * own):
+        if per_character > 2 * own:
             return (
                 f"The prompt's {script} text takes {per_character:.1f} tokens a character, the "
                 f"tokenizer's own kind of text {own:.1f}: the model has hardly seen that script."

@@ -538,8 +538,18 @@ def test_own_words_accents_and_stray_symbols_are_not_foreign(kind: str, prompt: 
 
 
 def test_rare_words_and_single_chinese_characters_are_not_foreign() -> None:
-    starts = "under counter super inter hyper over electro micro".split()
-    ends = "standing productive natural national weight vision dynamic feeling mechanics".split()
+    starts = ["under", "counter", "super", "inter", "hyper", "over", "electro", "micro"]
+    ends = [
+        "standing",
+        "productive",
+        "natural",
+        "national",
+        "weight",
+        "vision",
+        "dynamic",
+        "feeling",
+        "mechanics",
+    ]
     words = [start + end for start in starts for end in ends]  # long tokens: few a character
     mixed = train_tokenizer([*words, *CHINESE] * 2, 600, "gpt2")
     assert foreign_script("Ça va ? qzxjk", mixed) is None

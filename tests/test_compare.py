@@ -1,0 +1,91 @@
+"""Comparing: what is missing is run, what is finished is read, one table comes out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from finetune import compare
+from tests.conftest import build, tokenizer
+
+STUDY = '''"""A study of a test's own."""
+from finetune import *
+
+task = Completion(max_prompt_tokens=16, max_completion_tokens=8)
+data = Data(train="rows.jsonl", test_fraction=0.2)
+training = Training(max_steps=2, per_device_train_batch_size=8)
+decoding = Decoding(max_new_tokens=3)
+'''
+ARM = '''"""An arm."""
+from finetune import *
+
+from . import data, decoding, task, training
+
+recipe = Recipe(model=Pretrained("base"), task=task, data=data, method={method},
+                training=training, decoding=decoding)
+'''
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    build("gpt2").save_pretrained(str(tmp_path / "base"))
+    tokenizer("gpt2").save_pretrained(str(tmp_path / "base"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").write_text(STUDY)
+    (tmp_path / "mine" / "full.py").write_text(ARM.format(method="Full()"))
+    (tmp_path / "mine" / "last.py").write_text(ARM.format(method='Partial("blocks[-1:]")'))
+    for name, shift in (("rows", 0), ("other", 100)):
+        rows = [{"source": f"say {i}", "target": f"{i + shift}"} for i in range(60)]
+        text = "\n".join(json.dumps(row) for row in rows)
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_arm_and_seed_runs_once_and_the_table_shows_mean_spread_and_floors(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = {row.name: row for row in compare(["mine"], seeds=[0, 1])}
+    assert "4 runs, 4 to do" in capsys.readouterr().out
+    assert rows.keys() == {
+        *("unigram over base's tokens (floor)", "nearest (floor)", "base untouched"),
+        *("mine/full", "mine/last"),
+    }
+    full = rows["mine/full"]
+    bits = [
+        json.loads((study / f"runs/mine/full/seed-{seed}/metrics.json").read_text())["quality"][
+            "bits_per_byte"
+        ]["value"]
+        for seed in (0, 1)
+    ]
+    mean, spread = full.quality["bits_per_byte"]
+    assert mean == pytest.approx(sum(bits) / 2)
+    assert spread == pytest.approx(abs(bits[0] - bits[1]) / 2**0.5)
+    assert full.cost["trainable_parameters"] > rows["mine/last"].cost["trainable_parameters"]
+    markdown = (study / "runs/mine/compare.md").read_text()
+    assert "| mine/full | 2 |" in markdown
+    assert json.loads((study / "runs/mine/compare.json").read_text())[-1]["name"] == "mine/last"
+
+    compare(["mine"], seeds=[0, 1])
+    assert "4 runs, 0 to do" in capsys.readouterr().out
+
+
+def test_overrides_reach_every_arm_and_get_a_folder_of_their_own(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare(["mine/full"], seeds=[0])
+    compare(["mine"], seeds=[0], overrides=["--data.train", "other.jsonl"])
+    assert "2 runs, 2 to do" in capsys.readouterr().out
+    (folder,) = (study / "runs").glob("mine-*")
+    for arm in ("full", "last"):
+        recipe = json.loads((folder / arm / "seed-0" / "recipe.json").read_text())
+        assert recipe["data"]["train"] == "other.jsonl"
+
+
+def test_a_mistake_in_one_arm_stops_before_anything_runs(study: Path) -> None:
+    (study / "mine" / "last.py").write_text(ARM.format(method='Partial("bloks")'))
+    with pytest.raises(ValueError, match="bloks"):
+        compare(["mine"], seeds=[0])
+    assert not (study / "runs").exists()
