@@ -568,7 +568,7 @@ def test_unknown_characters_are_foreign() -> None:
     unigram.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.UnigramTrainer(vocab_size=60, special_tokens=["<unk>"], unk_token="<unk>")
     unigram.train_from_iterator(TEXTS, trainer)
-    tok: Any = PreTrainedTokenizerFast(tokenizer_object=unigram, unk_token="<unk>")  # type: ignore[no-untyped-call]  # not typed there
+    tok: Any = PreTrainedTokenizerFast(tokenizer_object=unigram, unk_token="<unk>")
     assert len(tok("你好世界")["input_ids"]) == 2  # all of it fused into one unknown token
     assert "4 of the prompt's 4 CJK characters are unknown" in str(foreign_script("你好世界", tok))
     assert foreign_script("how are you today ?", tok) is None

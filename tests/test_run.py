@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -65,6 +66,12 @@ def weights(result: Run) -> dict[str, torch.Tensor]:
     return load_file(file)
 
 
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    """Bit for bit."""
+    assert first.keys() == second.keys()
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
 def losses(result: Run) -> list[float]:
     lines = (result.folder / "history.jsonl").read_text().splitlines()
     return [point["loss"] for point in map(json.loads, lines) if "loss" in point]
@@ -104,7 +111,8 @@ def test_the_model_folder_loads_with_plain_transformers_and_gives_the_same_text(
     result = run(recipe)
     auto = AutoModelForCausalLM if kind == "gpt2" else AutoModelForSeq2SeqLM
     folder = str(result.folder / "model")
-    model, tok = auto.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    model: Any = auto.from_pretrained(folder)
+    tok: Any = AutoTokenizer.from_pretrained(folder)
     assert model.config.use_cache
     assert model.generation_config.max_new_tokens == 6
     for row in result.predictions()[:3]:
@@ -133,7 +141,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(
 ) -> None:
     first, again = run(recipe), run(elsewhere(recipe, tmp_path / "again"))
     assert losses(first) == losses(again)
-    assert all(torch.equal(a, b) for a, b in zip(*(weights(r).values() for r in (first, again))))
+    assert same(weights(first), weights(again))
     assert first.metrics["quality"] == again.metrics["quality"]
     other = replace(recipe, training=replace(recipe.training, seed=1))
     assert losses(run(elsewhere(other, tmp_path / "other"))) != losses(first)
@@ -163,7 +171,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     (folder / "checkpoint-3" / "trainer_state.json").write_text('{"epoch": 0.')
     resumed = run(broken)
     assert losses(resumed) == losses(whole)
-    assert all(torch.equal(a, b) for a, b in zip(*(weights(r).values() for r in (whole, resumed))))
+    assert same(weights(whole), weights(resumed))
     assert resumed.metrics["quality"] == whole.metrics["quality"]
 
 
@@ -199,7 +207,7 @@ def test_a_mistake_leaves_nothing_behind(recipe: Recipe, tmp_path: Path) -> None
         replace(recipe, training=replace(recipe.training, remove_unused_columns=False)),
         replace(recipe, data=replace(recipe.data, train="missing.jsonl")),
     ):
-        with pytest.raises(ValueError, match="nothing|blocks|remove_unused_columns|missing"):
+        with pytest.raises(ValueError, match=r"nothing|blocks|remove_unused|missing"):
             run(wrong)
         assert not (tmp_path / "run").exists()
 

@@ -152,7 +152,7 @@ class Layout:
         for name, parameter in model.named_parameters(remove_duplicate=False):
             names.setdefault(id(parameter), []).append(name)
         head = {id(p) for p in model.parameters()} - {id(p) for p in model.base_model.parameters()}
-        output: nn.Module | None = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # untyped there
+        output: nn.Module | None = model.get_output_embeddings()
         if output is not None:
             head |= {id(parameter) for parameter in output.parameters()}
 

@@ -43,7 +43,7 @@ def train_tokenizer(
         ),
     )
     if kind == "gpt2":
-        return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # theirs
+        return PreTrainedTokenizerFast(
             tokenizer_object=tokenizer,
             bos_token=END_OF_TEXT,
             eos_token=END_OF_TEXT,
@@ -52,6 +52,6 @@ def train_tokenizer(
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {END}", pair=f"$A {END} $B {END}", special_tokens=[(END, 1)]
     )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # theirs
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, extra_special_tokens=sentinels
     )

@@ -93,7 +93,7 @@ HEADS: dict[str, Any] = {
 }
 
 
-class LSTMConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # untyped there
+class LSTMConfig(PreTrainedConfig):
     model_type = "test_lstm"
 
 
@@ -108,7 +108,7 @@ class LSTMBlock(nn.Module):
         return hidden + state
 
 
-class LSTMForCausalLM(PreTrainedModel):  # type: ignore[no-untyped-call]  # untyped there
+class LSTMForCausalLM(PreTrainedModel):
     """Blocks of one `nn.LSTM` each: no attention, no feed-forward."""
 
     config_class = LSTMConfig
