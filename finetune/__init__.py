@@ -7,15 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from finetune.verbs.compare import compare
     from finetune.data import Data
     from finetune.generation import Decoding
     from finetune.methods import IA3, Full, LoRA, Partial, PrefixTuning, PromptTuning
     from finetune.models import Pretrained, Scratch
-    from finetune.verbs.plan import plan
     from finetune.recipe import Recipe, Training
-    from finetune.verbs.run import Run, run
     from finetune.tasks import Completion, LanguageModeling, SpanCorruption
+    from finetune.verbs.compare import compare
+    from finetune.verbs.plan import plan
+    from finetune.verbs.run import Run, run
 
 _HOMES = {
     "finetune.verbs.compare": ("compare",),

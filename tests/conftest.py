@@ -21,7 +21,10 @@ from transformers import (
 
 from finetune.models.tokenizers import train_tokenizer
 
-WORDS = "the quick brown fox jumps over a lazy dog and says hello to you ; how are you today ? fine .".split()
+TEXT = (
+    "the quick brown fox jumps over a lazy dog and says hello to you ; how are you today ? fine ."
+)
+WORDS = TEXT.split()
 
 
 @cache

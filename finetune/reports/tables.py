@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,8 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from finetune.verbs.compare import Row
     from finetune.prepare import Prepared
+    from finetune.verbs.compare import Row
     from finetune.verbs.run import Run
 
 SHOWN = {
@@ -65,9 +66,9 @@ def print_result(run: Run) -> None:
         console.print(table)
     samples = {row["input"]: row for row in run.predictions() if "prediction" in row}
     for row in list(samples.values())[:5]:
-        console.print(f"[bold]>[/bold] {escape(row['input'])}")
-        console.print(f"  {escape(row['prediction']) or '(nothing)'}")
-        console.print(f"  [dim]reference: {escape(row['reference'])}[/dim]")
+        console.print(f"[bold]>[/bold] {escape(_one_line(row['input']))}")
+        console.print(f"  {escape(_one_line(row['prediction'])) or '(nothing)'}")
+        console.print(f"  [dim]reference: {escape(_one_line(row['reference']))}[/dim]")
     cost = metrics["cost"]
     console.print(
         f"trained {cost['trainable_parameters']:,} of {cost['total_parameters']:,} parameters, "
@@ -75,6 +76,10 @@ def print_result(run: Run) -> None:
         f"peak memory {cost['peak_memory_bytes'] / 2**20:.0f} MiB"
     )
     console.print(f"result: {escape(str(run.folder))}  (model/ is an ordinary checkpoint)")
+
+
+def _one_line(text: str) -> str:
+    return shorten(text, 160, placeholder=" …")
 
 
 def number(value: Any) -> str:

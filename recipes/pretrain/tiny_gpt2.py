@@ -25,7 +25,7 @@ recipe = Recipe(
     task=LanguageModeling(block_size=512),
     data=data,
     training=Training(
-        max_steps=1500,
+        max_steps=1300,
         per_device_train_batch_size=8,
         learning_rate=2e-3,
         lr_scheduler_type="cosine",
