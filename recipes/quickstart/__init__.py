@@ -14,5 +14,9 @@ data = Data(train="package:chatterbot_corpus/data/english/*.yml", test_fraction=
 task = Completion(
     prompt="{source}\n", completion="{target}", max_prompt_tokens=96, max_completion_tokens=64
 )
-training = Training(num_train_epochs=3, per_device_train_batch_size=16)
+training = Training(
+    num_train_epochs=3,
+    per_device_train_batch_size=16,
+    train_sampling_strategy="group_by_length",  # half of a random batch would be padding
+)
 decoding = Decoding(max_new_tokens=48)

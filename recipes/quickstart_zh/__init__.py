@@ -12,5 +12,9 @@ data = Data(train="package:chatterbot_corpus/data/chinese/*.yml", test_fraction=
 task = Completion(
     prompt="{source}\n", completion="{target}", max_prompt_tokens=128, max_completion_tokens=96
 )
-training = Training(num_train_epochs=3, per_device_train_batch_size=16)
+training = Training(
+    num_train_epochs=3,
+    per_device_train_batch_size=16,
+    train_sampling_strategy="group_by_length",  # half of a random batch would be padding
+)
 decoding = Decoding(max_new_tokens=96)

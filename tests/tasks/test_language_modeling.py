@@ -80,6 +80,7 @@ def test_blocks_lose_no_token_whatever_the_length_of_the_stream(size: int) -> No
         blocks = list(rows(LanguageModeling(size), [document], training=True).rows)
         labels = [label for block in blocks for label in scored(block)]
         assert labels == [*ids(document), END]
+        assert all(len(block["input_ids"]) > 1 for block in blocks)
 
 
 def test_end_of_text_stands_between_documents_and_at_both_ends() -> None:
