@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,75 +36,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def overridden(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
-    """The recipe with `--model.…`, `--task.…`, `--data.…` and the like applied.
-
-    Raises: ValueError for an unknown key, naming the nearest, or a value of the wrong type.
-    """
-    from finetune.recipe import Recipe
-
-    if not arguments:
-        return recipe
-    parsed: Recipe = _tyro(Recipe, recipe, arguments, prog=f"finetune run {recipe.name}")
-    # A file for --data.train is other data: which keys were given decides what is dropped.
-    given = {
-        f.name: getattr(parsed.data, f.name)
-        for f in fields(parsed.data)
-        if f.init and any(_names(argument, f"data.{f.name}") for argument in arguments)
-    }
-    return replace(parsed, data=recipe.data.overridden(**given))
-
-
-def _names(argument: str, key: str) -> bool:
-    flag = argument.split("=")[0].removeprefix("--").replace("-", "_")
-    return argument.startswith("--") and flag == key
-
-
-def _tyro(kind: type, default: Any, arguments: Sequence[str], prog: str) -> Any:
-    """tyro's own parsing; its report of a mistake, shortened to one line."""
-    import contextlib
-    import io
-
-    import tyro
-
-    if any(argument in ("-h", "--help") for argument in arguments):
-        return tyro.cli(
-            kind, default=default, args=list(arguments), prog=prog, config=(_no_subcommands(),)
-        )
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-            return tyro.cli(
-                kind,
-                default=default,
-                args=list(arguments),
-                prog=prog,
-                config=(_no_subcommands(),),
-                console_outputs=True,
-            )
-    except SystemExit as stop:
-        raise ValueError(_mistake(said.getvalue(), arguments)) from stop
-
-
-def _mistake(report: str, arguments: Sequence[str]) -> str:
-    """tyro's framed report of what is wrong, as one line that names the nearest key."""
-    text = " ".join(line.strip("╭╮╰╯│─ ") for line in report.splitlines())
-    unknown = [word for word in arguments if word.startswith("--") and f" {word}" in text]
-    if "Unrecognized" in text and unknown:
-        known = re.findall(r"--[\w.-]+", text.partition("Perhaps you meant")[2])
-        near = get_close_matches(unknown[0].split("=")[0], known, 1, cutoff=0)
-        return f"no such setting: {unknown[0]}" + (f"; did you mean {near[0]}?" if near else "")
-    text = text.split("Argument helptext")[0].split("For full helptext")[0]
-    text = " ".join(re.sub("-{10,}", " ", text).split())
-    return text.removeprefix("Error ").removeprefix("Value error ").removeprefix("Parsing error ")
-
-
-def _no_subcommands() -> Any:
-    import tyro
-
-    return tyro.conf.AvoidSubcommands
-
-
 def _is_users(error: BaseException) -> bool:
     """Whether the error was raised by a check of ours, not inside a library or by a bug there."""
     if isinstance(error, OSError):
@@ -129,7 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     def verb(name: str, act: Any, text: str, *, overrides: bool = False) -> argparse.ArgumentParser:
         epilog = OVERRIDES if overrides else None
         added = verbs.add_parser(
-            name, help=text, description=text, epilog=epilog, add_help=not overrides
+            name,
+            help=text,
+            description=text,
+            epilog=epilog,
+            add_help=not overrides,
+            allow_abbrev=False,
         )
         if overrides:
             added.add_argument(
@@ -218,6 +151,8 @@ def _loaded(arguments: argparse.Namespace, rest: Sequence[str]) -> Recipe:
         from finetune.studies import load
 
         recipe = load(arguments.recipe)
+    from finetune.overrides import overridden
+
     return overridden(recipe, [*rest, *(["--help"] if arguments.help else [])])
 
 
@@ -259,16 +194,17 @@ def _generate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     _quiet()
     from finetune.generation import Decoding, foreign_script, generate, stream
     from finetune.models.saved import open_saved
+    from finetune.overrides import parse
     from finetune.prompts import encode_prompts, read_prompts
 
     if arguments.help:
-        _tyro(Decoding, Decoding(), ["--help"], prog=f"finetune generate {arguments.model}")
+        parse(Decoding, Decoding(), ["--help"], prog=f"finetune generate {arguments.model}")
     prompts = read_prompts(arguments.prompt, arguments.file)
     saved = open_saved(arguments.model)
     default = Decoding()
     if saved.model.generation_config is not None:
         default = Decoding.of(saved.model.generation_config)
-    decoding: Decoding = _tyro(Decoding, default, rest, prog="finetune generate")
+    decoding: Decoding = parse(Decoding, default, rest, prog="finetune generate")
     texts, ids = encode_prompts(saved, prompts, raw=arguments.raw)
     for warning in dict.fromkeys(foreign_script(text, saved.tokenizer) for text in texts):
         if warning is not None:

@@ -45,7 +45,7 @@ class Training(TrainingArguments):
     replaced. The defaults below differ from Hugging Face's.
     """
 
-    learning_rate: float | None = None  # type: ignore[assignment]  # None: the method's own
+    learning_rate: float | None = None  # type: ignore[assignment]  # widened: None is the default
     """The highest learning rate; none: the method's default."""
     seed: int = 0
     eval_strategy: str = "epoch"
@@ -90,9 +90,9 @@ class Recipe:
     model: Model
     task: Task
     data: Data
-    method: Method = Full()  # noqa: RUF009  # frozen, without fields
+    method: Method = field(default_factory=Full)
     training: Training = field(default_factory=Training)
-    decoding: Decoding = Decoding()  # noqa: RUF009  # frozen
+    decoding: Decoding = field(default_factory=Decoding)
     name: str = ""
     """study/arm, given by where the recipe stands."""
 

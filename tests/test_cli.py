@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from finetune.cli import main, overridden
+from finetune.cli import main
 from finetune.methods import Partial
+from finetune.overrides import overridden
 from finetune.recipe import Recipe
 from finetune.studies import load
 from tests.conftest import build, tokenizer

@@ -48,7 +48,7 @@ def compare(
 
     Raises: ValueError for a mistake in a recipe or its data, before any run starts.
     """
-    from finetune.cli import overridden
+    from finetune.overrides import overridden
     from finetune.reports.tables import print_comparison, write_comparison
     from finetune.studies import arms, find, load, studies
 

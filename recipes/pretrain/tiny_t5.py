@@ -27,7 +27,7 @@ recipe = Recipe(
     task=SpanCorruption(block_size=256, noise_density=0.5, mean_span_length=8, masks_per_block=8),
     data=data,
     training=Training(
-        max_steps=1400,
+        max_steps=2200,
         per_device_train_batch_size=12,
         learning_rate=1e-3,
         lr_scheduler_type="cosine",

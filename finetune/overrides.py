@@ -1,0 +1,74 @@
+"""Settings typed on the command line, laid over a recipe; mistakes in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from finetune.recipe import Recipe
+
+
+def overridden(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
+    """The recipe with `--model.…`, `--task.…`, `--data.…` and the like applied.
+
+    Raises: ValueError for an unknown key, naming the nearest, or a value of the wrong type.
+    """
+    from finetune.recipe import Recipe
+
+    if not arguments:
+        return recipe
+    parsed: Recipe = parse(Recipe, recipe, arguments, prog=f"finetune run {recipe.name}")
+    # A file for --data.train is other data: which keys were given decides what is dropped.
+    given = {
+        f.name: getattr(parsed.data, f.name)
+        for f in fields(parsed.data)
+        if f.init and any(_names(argument, f"data.{f.name}") for argument in arguments)
+    }
+    return replace(parsed, data=recipe.data.overridden(**given))
+
+
+def _names(argument: str, key: str) -> bool:
+    flag = argument.split("=")[0].removeprefix("--").replace("-", "_")
+    return argument.startswith("--") and flag == key
+
+
+def parse(kind: type, default: Any, arguments: Sequence[str], prog: str) -> Any:
+    """tyro's own parsing; its report of a mistake, shortened to one line."""
+    import tyro
+
+    read = partial(
+        tyro.cli,
+        kind,
+        default=default,
+        args=list(arguments),
+        prog=prog,
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+    if any(argument in ("-h", "--help") for argument in arguments):
+        return read()
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            return read()
+    except SystemExit as stop:
+        raise ValueError(_mistake(said.getvalue(), arguments)) from stop
+
+
+def _mistake(report: str, arguments: Sequence[str]) -> str:
+    """tyro's framed report of what is wrong, as one line that names the nearest key."""
+    text = " ".join(line.strip("╭╮╰╯│─ ") for line in report.splitlines())
+    unknown = [word for word in arguments if word.startswith("--") and f" {word}" in text]
+    if "Unrecognized" in text and unknown:
+        known = re.findall(r"--[\w.-]+", text.partition("Perhaps you meant")[2])
+        near = get_close_matches(unknown[0].split("=")[0], known, 1, cutoff=0)
+        return f"no such setting: {unknown[0]}" + (f"; did you mean {near[0]}?" if near else "")
+    text = text.split("Argument helptext")[0].split("For full helptext")[0]
+    text = " ".join(re.sub("-{10,}", " ", text).split())
+    return text.removeprefix("Error ").removeprefix("Value error ").removeprefix("Parsing error ")

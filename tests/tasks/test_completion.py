@@ -1,0 +1,309 @@
+"""Prompts and completions: what is a label, what is cut and how it is said, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset
+from transformers import ByT5Tokenizer
+
+from finetune.data import Data
+from finetune.methods import PromptTuning
+from finetune.models import Scratch
+from finetune.prepare import prepare
+from finetune.recipe import Recipe
+from finetune.shape import Shape
+from finetune.tasks import Completion
+from finetune.tasks.encoded import IGNORED, Encoded
+from tests.conftest import WORDS, build, tokenizer
+
+CAUSAL = Shape(encoder_decoder=False, max_tokens=128, prompt_tokens=0)
+BOTH = Shape(encoder_decoder=True, max_tokens=None, prompt_tokens=0)
+LARGE = Shape(encoder_decoder=False, max_tokens=1000, prompt_tokens=0)
+LONG = " ".join(WORDS * 5)
+CHINESE, EMOJI = "今天天气很好我们去公园散步吧" * 4, "😀🎉👍🏽🇫🇷" * 6
+
+
+def encode(task: Completion, kind: str, *pairs: tuple[str, str], shape: Any = None) -> Encoded:
+    split = Dataset.from_dict({"source": [s for s, _ in pairs], "target": [t for _, t in pairs]})
+    shape = shape or (CAUSAL if kind == "gpt2" else BOTH)
+    return task.encode(split, tokenizer(kind), shape, training=True)
+
+
+def words(kind: str, ids: Any) -> str:
+    return decoded(tokenizer(kind), [i for i in ids if i != IGNORED])
+
+
+def decoded(tokenizer: Any, ids: list[int]) -> str:
+    text: str = tokenizer.decode(ids, skip_special_tokens=True)
+    return text
+
+
+# ------------------------------------------------------------------------------ what is learned
+
+
+def test_gpt2_learns_exactly_the_completion_and_the_end_of_text() -> None:
+    task = Completion("{source}\n", "{target}")
+    encoded = encode(task, "gpt2", ("how are you ?", "fine ."), ("hello", "the fox"))
+    end = tokenizer("gpt2").eos_token_id
+    for row, (prompt, completion) in zip(
+        encoded.rows, [("how are you ?\n", "fine ."), ("hello\n", "the fox")], strict=True
+    ):
+        given = tokenizer("gpt2")(prompt)["input_ids"]
+        answer = tokenizer("gpt2")(completion)["input_ids"]
+        assert row["input_ids"] == [*given, *answer, end]
+        assert row["labels"] == [IGNORED] * len(given) + [*answer, end]
+    assert encoded.rows["row"][:] == [0, 1]
+    assert encoded.notes == ()
+
+
+def test_t5_reads_the_prompt_and_learns_the_stripped_completion_and_its_end() -> None:
+    encoded = encode(Completion("say: {source}", " {target}\n"), "t5", ("hello", " the fox "))
+    (row,) = encoded.rows
+    assert row["input_ids"] == tokenizer("t5")("say: hello")["input_ids"]
+    assert row["labels"] == tokenizer("t5")("the fox")["input_ids"]
+    assert row["input_ids"][-1] == row["labels"][-1] == 1
+
+
+def test_examples_hold_the_whole_text_and_the_prompt_to_generate_from(kind: str) -> None:
+    task = Completion("{source}:", " {target}", max_prompt_tokens=10, max_completion_tokens=5)
+    (example,) = encode(task, kind, (LONG, LONG)).examples
+    assert example.input == f"{LONG}:"
+    assert example.reference == LONG
+    assert example.prompt is not None
+    assert len(example.prompt) == 10
+    (same,) = encode(Completion(), "t5", (LONG, "other")).examples
+    assert same.id == example.id  # of the inputs alone, whatever tokenizer, template and limits
+
+
+def test_braces_are_written_twice_in_templates_and_left_alone_in_data(kind: str) -> None:
+    task = Completion("{{{source}}} =", " {{{target}}}")
+    assert task.inputs == ("source",)
+    source, target = "{x} {0} {{y}} {", "} {source}"
+    encoded = encode(task, kind, (source, target))
+    (example,) = encoded.examples
+    assert example.input == "{" + source + "} ="
+    assert example.reference == "{" + target + "}"
+    assert words(kind, encoded.rows[0]["labels"]).strip() == example.reference
+    texts = list(task.texts(Dataset.from_dict({"source": [source], "target": [target]})))
+    assert texts == ["{{x} {0} {{y}} {} = {} {source}}"]
+
+
+# ------------------------------------------------------------------------------ what is cut
+
+
+def test_long_prompts_lose_the_side_that_is_named(kind: str) -> None:
+    for cut in ("end", "start"):
+        task = Completion(max_prompt_tokens=20, max_completion_tokens=10, cut=cut)
+        encoded = encode(task, kind, (LONG, "fine"), ("hello", "you"))
+        (example, short) = encoded.examples
+        assert example.prompt is not None
+        kept = words(kind, example.prompt)
+        assert LONG.startswith(kept) if cut == "end" else LONG.endswith(kept)
+        assert len(example.prompt) == 20
+        assert words(kind, short.prompt) == "hello"
+        assert encoded.notes == (
+            f"1 of 2 prompts lost the {cut} of their longest column, cut to 20 tokens",
+        )
+
+
+def test_the_prompts_own_words_survive_the_cut(kind: str) -> None:
+    for cut in ("end", "start"):
+        task = Completion("read: {source}\nTL;DR:", max_prompt_tokens=40, cut=cut)
+        (row,) = encode(task, kind, (LONG, "fine")).rows
+        prompt = words(kind, row["input_ids"][:40])
+        assert prompt.startswith("read: ")
+        assert prompt.endswith("\nTL;DR:")
+        if kind == "t5":
+            assert row["input_ids"][-1] == tokenizer("t5").eos_token_id
+
+
+def test_only_the_longest_column_is_cut(kind: str) -> None:
+    split = Dataset.from_dict({"document": [LONG], "question": ["how are you ?"], "target": ["a"]})
+    task = Completion("{document}\n{question}\n", max_prompt_tokens=30)
+    encoded = task.encode(split, tokenizer(kind), BOTH, training=True)
+    prompt = words(kind, encoded.examples[0].prompt)
+    assert prompt.endswith("\nhow are you ?\n")
+    assert LONG.startswith(prompt.split("\n")[0])
+    assert prompt.split("\n")[0]
+
+
+def test_several_long_columns_each_keep_a_share(kind: str) -> None:
+    split = Dataset.from_dict({"a": [LONG], "b": [CHINESE], "c": [LONG], "target": ["fine"]})
+    task = Completion("{a}\n{b}\n{c}", max_prompt_tokens=60)
+    encoded = task.encode(split, tokenizer(kind), BOTH, training=True)
+    shares = words(kind, encoded.examples[0].prompt).split("\n")
+    whole = zip((LONG, CHINESE, LONG), shares, strict=True)
+    assert all(text.startswith(share) for text, share in whole)
+    assert all(len(tokenizer(kind).tokenize(share)) >= 8 for share in shares)
+
+
+def test_long_completions_lose_their_end_but_not_the_end_of_text(kind: str) -> None:
+    task = Completion("{source}\n", "{target}", max_completion_tokens=12)
+    encoded = encode(task, kind, ("hello", LONG), ("hello", "fine"), ("you", LONG))
+    for number in (0, 2):
+        labels = [label for label in encoded.rows[number]["labels"] if label != IGNORED]
+        assert len(labels) == 12
+        assert labels[-1] == tokenizer(kind).eos_token_id
+        assert LONG.startswith(words(kind, labels))
+    assert encoded.notes == ("2 of 3 completions lost their end, cut to 12 tokens",)
+    assert encoded.examples[0].reference == LONG
+
+
+def test_a_completion_that_just_fits_is_whole(kind: str) -> None:
+    size = len(tokenizer(kind)(LONG, add_special_tokens=False)["input_ids"]) + 1
+    whole = Completion(completion="{target}", max_prompt_tokens=9, max_completion_tokens=size)
+    encoded = encode(whole, kind, ("hello", LONG), shape=BOTH if kind == "t5" else LARGE)
+    assert words(kind, encoded.rows[0]["labels"]) == LONG
+    assert encoded.notes == ()
+
+
+@pytest.mark.parametrize("text", [CHINESE, EMOJI], ids=["chinese", "emoji"])
+def test_a_character_of_several_tokens_is_never_cut_in_two(kind: str, text: str) -> None:
+    assert len(tokenizer(kind).tokenize(text[0])) > 2
+    for cut in ("end", "start"):
+        for limit in range(12, 26):
+            task = Completion(
+                "{source}",
+                "{target}",
+                max_prompt_tokens=limit,
+                max_completion_tokens=limit,
+                cut=cut,
+            )
+            encoded = encode(task, kind, (text, text))
+            kept = words(kind, encoded.examples[0].prompt)
+            learned = words(kind, encoded.rows[0]["labels"])
+            assert kept
+            assert text.startswith(kept) if cut == "end" else text.endswith(kept)
+            assert learned
+            assert text.startswith(learned)
+            assert len(encoded.examples[0].prompt or ()) > limit - 5
+
+
+def test_tokenizers_that_do_not_tell_where_tokens_stand_cut_as_well() -> None:
+    by_bytes = ByT5Tokenizer()
+    assert not by_bytes.is_fast
+    split = Dataset.from_dict({"source": [LONG + CHINESE], "target": [CHINESE]})
+    for cut in ("end", "start"):
+        task = Completion(max_prompt_tokens=50, max_completion_tokens=20, cut=cut)
+        (row,) = task.encode(split, by_bytes, BOTH, training=True).rows
+        kept = decoded(by_bytes, row["input_ids"])
+        assert (LONG + CHINESE).startswith(kept) if cut == "end" else CHINESE.endswith(kept)
+        assert 30 < len(row["input_ids"]) <= 50
+        learned = decoded(by_bytes, row["labels"])
+        assert CHINESE.startswith(learned)
+        assert 10 < len(row["labels"]) <= 20
+
+
+# ------------------------------------------------------------------------------ limits
+
+
+@pytest.mark.parametrize(
+    ("task", "shape", "limits"),
+    [
+        (Completion(), BOTH, (1024, 128)),
+        (Completion(), Shape(False, 1024, 0), (896, 128)),
+        (Completion(), Shape(False, 8192, 0), (1024, 128)),
+        (Completion(), Shape(False, 128, 0), (64, 64)),
+        (Completion(), Shape(True, 128, 0), (128, 64)),
+        (Completion(), Shape(False, 108, 20), (54, 54)),
+        (Completion(max_prompt_tokens=5000, max_completion_tokens=9), BOTH, (5000, 9)),
+        (Completion(max_completion_tokens=100), Shape(False, 128, 0), (28, 100)),
+        (
+            Completion(max_prompt_tokens=128, max_completion_tokens=128),
+            Shape(True, 128, 0),
+            (128, 128),
+        ),
+    ],
+)
+def test_limits_are_the_tasks_or_what_the_model_has_room_for(
+    task: Completion, shape: Shape, limits: tuple[int, int]
+) -> None:
+    assert task.limits(shape) == limits
+
+
+@pytest.mark.parametrize(
+    ("task", "encoder_decoder"),
+    [
+        (Completion(max_prompt_tokens=100, max_completion_tokens=29), False),
+        (Completion(max_prompt_tokens=65), False),
+        (Completion(max_completion_tokens=128), False),
+        (Completion(max_completion_tokens=500), False),
+        (Completion(max_prompt_tokens=129), True),
+        (Completion(max_completion_tokens=129), True),
+    ],
+)
+def test_limits_that_do_not_fit_the_model_are_refused(
+    task: Completion, encoder_decoder: bool
+) -> None:
+    message = r"task.max_prompt_tokens \d+ and task.max_completion_tokens \d+ do not fit the 128"
+    with pytest.raises(ValueError, match=message):
+        task.limits(Shape(encoder_decoder, 128, 0))
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        Completion(max_prompt_tokens=0),
+        Completion(max_prompt_tokens=-1),
+        Completion(max_completion_tokens=1),
+        Completion(max_completion_tokens=0),
+    ],
+)
+def test_limits_that_leave_no_token_are_refused(task: Completion) -> None:
+    for shape in (CAUSAL, BOTH):
+        with pytest.raises(ValueError, match="at least 1 token, a completion 2"):
+            task.limits(shape)
+
+
+def test_a_template_longer_than_the_limit_is_refused(kind: str) -> None:
+    task = Completion(LONG + "{source}", max_prompt_tokens=20)
+    with pytest.raises(
+        ValueError, match=r"max_prompt_tokens 20: the prompt's own words .* 'source'"
+    ):
+        encode(task, kind, ("hello you", "fine"))
+
+
+def test_a_row_fits_a_model_with_a_soft_prompt_to_the_last_token() -> None:
+    shape = Shape.of(
+        PromptTuning(num_virtual_tokens=20).apply(build("gpt2"), tokenizer("gpt2")).model
+    )
+    (row,) = encode(Completion(), "gpt2", (LONG, LONG), shape=shape).rows
+    assert len(row["input_ids"]) == 128 - 20
+
+
+# ------------------------------------------------------------------------------ templates
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("no column", "names no column"),
+        ("{}", "is not the name of a column"),
+        ("{0}", "is not the name of a column"),
+        ("{a.b}", "is not the name of a column"),
+        ("{a[b]}", "is not the name of a column"),
+        ("{two words}", "is not the name of a column"),
+        ("{source!r}", "{source!r} is not the name of a column"),
+        ("{source:>10}", "{source:>10} is not the name of a column"),
+        ("{source", "write {{ for a brace itself"),
+        ("source}", "write {{ for a brace itself"),
+    ],
+)
+def test_a_template_without_sound_columns_is_refused(template: str, message: str) -> None:
+    for field in ("prompt", "completion"):
+        with pytest.raises(ValueError, match=r"template|task") as caught:
+            Completion(**{field: template})  # type: ignore[arg-type]  # mypy takes it for `cut`
+        assert message in str(caught.value)
+        assert repr(template) in str(caught.value)
+
+
+def test_a_column_that_the_data_lack_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"source": "hello", "reply": "you"}) + "\n")
+    data = Data(train=str(tmp_path / "rows.jsonl"), validation_fraction=0.0)
+    for task, column in ((Completion(), "target"), (Completion("{sourse}", "{reply}"), "sourse")):
+        with pytest.raises(ValueError, match=f"no column '{column}' in .*source, reply"):
+            prepare(Recipe(Scratch("gpt2"), task, data))
