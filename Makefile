@@ -12,7 +12,7 @@
 ## make test       the tests; ARGS="-k words" and the like go to pytest
 ## make check      ruff and mypy
 ##
-## PYTHON=/path/to/python3 chooses the Python of .venv.
+## PYTHON=/path/to/python3 chooses the Python of a new .venv; `rm -rf .venv` starts anew.
 
 PYTHON ?= python3
 LAUNCH ?= python
@@ -52,11 +52,11 @@ install: $(INSTALLED)
 # An installation that was interrupted leaves .venv/unfinished, and the next one starts anew.
 # What builds packages comes first and without isolation, so that its versions are pinned too.
 $(INSTALLED): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info; v < (3, 11) and sys.exit("finetune needs Python 3.11 or newer, this is %d.%d; name another: make PYTHON=/path/to/python3" % v[:2])'
-	@if test -e .venv/unfinished; then rm -rf .venv; fi
+	@if test -e .venv/unfinished || ! test -x .venv/bin/python; then rm -rf .venv; fi
+	@test -d .venv || $(PYTHON) -c 'import sys; v = sys.version_info; v < (3, 11) and sys.exit("finetune needs Python 3.11 or newer, this is %d.%d; name another: make PYTHON=/path/to/python3" % v[:2])'
 	@mkdir -p .venv && touch .venv/unfinished
 	@echo "installing into .venv; the first time takes minutes"
-	@$(PYTHON) -m venv .venv
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet -c constraints.txt hatchling setuptools
 	@.venv/bin/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
 	@mv .venv/unfinished $@

@@ -47,6 +47,9 @@ class Training(TrainingArguments):
 
     learning_rate: float | None = None  # type: ignore[assignment]  # widened: None is the default
     """The highest learning rate; none: the method's default."""
+    embedding_learning_rate: float | None = None
+    """Of the token embeddings and a tied head; none: as the rest. T5's embeddings are some fourteen
+    times larger than its matrices and want larger steps."""
     seed: int = 0
     eval_strategy: str = "epoch"
     save_strategy: str = "epoch"

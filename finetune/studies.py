@@ -45,7 +45,7 @@ def find(recipe: str) -> Path:
     Raises: ValueError naming the nearest recipe where there is none.
     """
     for path in _candidates(recipe):
-        for file in (path, path.with_name(path.name + ".py")):
+        for file in (path, Path(f"{path}.py")):
             if file.is_file() and file.suffix == ".py" and file.name != "__init__.py":
                 return file
         if path.is_dir() and (path / "__init__.py").is_file():

@@ -257,3 +257,23 @@ def test_language_modeling_scores_bits_per_byte_of_the_raw_text(tmp_path: Path) 
     assert row["bytes"] == len(row["reference"].encode())
     assert bits == pytest.approx(row["nats"] / 0.6931471805599453 / row["bytes"])
     assert row["tokens"] == len(tokenizer("gpt2")(row["reference"])["input_ids"])
+
+
+def test_embeddings_may_have_a_learning_rate_of_their_own(recipe: Recipe) -> None:
+    sgd = replace(
+        recipe.training,
+        optim="sgd",
+        learning_rate=1e-12,
+        embedding_learning_rate=1.0,
+        max_steps=1,
+        eval_strategy="no",
+        save_strategy="no",
+    )
+    moved = weights(run(replace(recipe, training=sgd)))
+    base = recipe.model
+    assert isinstance(base, Pretrained)
+    before = load_file(Path(base.name) / "model.safetensors")
+    change = {name: float((moved[name] - before[name]).abs().max()) for name in before}
+    embeddings = {name for name in before if name in ("transformer.wte.weight", "shared.weight")}
+    assert all(change[name] > 1e-4 for name in embeddings)
+    assert max(change[name] for name in before.keys() - embeddings) < 1e-7

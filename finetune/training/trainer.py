@@ -66,6 +66,18 @@ class FinetuneTrainer(Trainer):
             loss = loss * self.accelerator.num_processes  # DDP takes the mean over processes
         return loss
 
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        created = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        rate = self._prepared.recipe.training.embedding_learning_rate
+        if created and rate is not None:
+            embeddings = self._prepared.model.get_input_embeddings().weight
+            for group in list(optimizer.param_groups):
+                if any(parameter is embeddings for parameter in group["params"]):
+                    group["params"] = [p for p in group["params"] if p is not embeddings]
+                    optimizer.add_param_group({**group, "params": [embeddings], "lr": rate})
+        return optimizer
+
     def prediction_step(
         self,
         model: nn.Module,
