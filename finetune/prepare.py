@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from finetune.tasks.encoded import Encoded
 
 
+LARGE = 20_000_000
+"""From so many parameters on, the methods' default learning rates are doubtful."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     recipe: Recipe
@@ -28,6 +32,19 @@ class Prepared:
     shape: Shape
     encoded: dict[str, Encoded]
     """By split: train, validation, and test where there is one."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know before training."""
+        parameters = self.model.num_parameters()
+        if self.recipe.training.learning_rate is not None or parameters < LARGE:
+            return ()
+        method = self.recipe.method
+        return (
+            f"learning rate {method.learning_rate:g}: {type(method).__name__}'s default, measured "
+            f"on models of 5 M parameters; one of {parameters / 1e6:.0f} M usually wants less: "
+            "set training.learning_rate",
+        )
 
     @property
     def model(self) -> PreTrainedModel | PeftModel:

@@ -131,12 +131,17 @@ def test_a_lone_recipe_needs_no_study_around_it(tmp_path: Path) -> None:
     text = arm().replace("from . import data, task", "").replace("task=task", "task=Completion()")
     text = text.replace("import Full,", "import Completion, Data, Full,")
     text = text.replace("data=data", 'data=Data(train="x.csv")')
-    folder = write(tmp_path / "lone", **{"my-recipe.v2": text})
-    recipe = load(str(folder / "my-recipe.v2.py"))
-    assert recipe.name == "lone/my-recipe.v2"
+    folder = write(tmp_path / "lone", first=text)
+    recipe = load(str(folder / "first.py"))
+    assert recipe.name == "lone/first"
     assert recipe.data.train == "x.csv"
-    folder = write(folder, shared="rate = 0.25\n", third=f"from .shared import rate\n{text}")
-    assert load(str(folder / "third.py")).data.train == "x.csv"
+    folder = write(folder, shared="rate = 0.25\n", second=f"from .shared import rate\n{text}")
+    assert load(str(folder / "second.py")).data.train == "x.csv"
+
+
+def test_the_name_of_a_recipe_may_hold_dots_and_dashes(study: Path) -> None:
+    write(study, **{"my-recipe.v2": arm()})
+    assert load("mine/my-recipe.v2").name == "mine/my-recipe.v2"
 
 
 def test_an_edited_recipe_is_read_anew(study: Path) -> None:
@@ -145,6 +150,11 @@ def test_an_edited_recipe_is_read_anew(study: Path) -> None:
     write(study, first=text, __init__=INIT.replace("rows", "other"))
     assert load("mine/first").method == Partial("norms")
     assert load("mine/first").data.train == "other.jsonl"
+    shared = arm().replace("from .", "from .shared import model\nfrom .", 1)
+    write(study, first=shared.replace('"tiny-gpt2"', "model"), shared="model = 'one'\n")
+    assert load("mine/first").model == Pretrained("one")
+    write(study, shared="model = 'another'\n")
+    assert load("mine/first").model == Pretrained("another")
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,8 @@ def print_prepared(prepared: Prepared) -> None:
         lines += [f"{name}: {note}" for note in encoded.notes]
     for line in lines:
         console.print(f"  {escape(line)}", style="dim")
+    for line in prepared.warnings:
+        console.print(f"warning: {escape(line)}", style="yellow")
 
 
 def print_result(run: Run) -> None:

@@ -90,8 +90,8 @@ class Completion:
         notes = []
         if cut_prompts:
             notes.append(
-                f"{cut_prompts} of {len(rows)} prompts lost the {self.cut} of their longest column, "
-                f"cut to {prompt_limit} tokens"
+                f"{cut_prompts} of {len(rows)} prompts lost the {self.cut} of their longest "
+                f"column, cut to {prompt_limit} tokens"
             )
         if cut_completions:
             notes.append(

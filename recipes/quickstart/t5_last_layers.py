@@ -1,4 +1,4 @@
-"""tiny-t5, the last two of its three decoder blocks trained."""
+"""tiny-t5, the last two of its three decoder blocks and the norm above them trained."""
 
 from finetune import Partial, Pretrained, Recipe
 
@@ -8,7 +8,7 @@ recipe = Recipe(
     model=Pretrained("tiny-t5"),
     task=task,
     data=data,
-    method=Partial("decoder.blocks[-2:]"),
+    method=Partial("decoder.blocks[-2:]", pattern=r"decoder\.final_layer_norm"),
     training=training,
     decoding=decoding,
 )

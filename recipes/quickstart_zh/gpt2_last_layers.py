@@ -1,4 +1,4 @@
-"""tiny-gpt2, the last two of its four blocks trained."""
+"""tiny-gpt2, the last two of its four blocks and the norm above them trained."""
 
 from finetune import Partial, Pretrained, Recipe
 
@@ -8,7 +8,7 @@ recipe = Recipe(
     model=Pretrained("tiny-gpt2"),
     task=task,
     data=data,
-    method=Partial("blocks[-2:]"),
+    method=Partial("blocks[-2:]", pattern=r"\.ln_f\."),
     training=training,
     decoding=decoding,
 )

@@ -1,0 +1,46 @@
+"""Where the axes meet: what is said, and refused, before training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from finetune import Completion, Data, Full, PrefixTuning, Recipe, Scratch, Training
+from finetune.prepare import prepare
+from tests.conftest import build, tokenizer
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Data:
+    rows = [{"source": f"say {i}", "target": str(i)} for i in range(30)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    return Data(train=str(tmp_path / "rows.jsonl"))
+
+
+def test_a_default_rate_on_a_large_model_is_warned_of(data: Data) -> None:
+    model = Scratch("gpt2", {"n_embd": 1024, "n_layer": 2, "n_head": 2}, vocab_size=300)
+    recipe = Recipe(model=model, task=Completion(), data=data, method=Full())
+    (warning,) = prepare(recipe).warnings
+    assert "set training.learning_rate" in warning
+    assert prepare(replace(recipe, training=Training(learning_rate=5e-5))).warnings == ()
+    small = replace(recipe, model=replace(model, config={"n_embd": 8, "n_layer": 1, "n_head": 1}))
+    assert prepare(small).warnings == ()
+
+
+def test_a_prefix_with_gradient_checkpointing_is_refused(data: Data, tmp_path: Path) -> None:
+    from finetune import Pretrained
+
+    build("gpt2").save_pretrained(str(tmp_path / "base"))
+    tokenizer("gpt2").save_pretrained(str(tmp_path / "base"))
+    recipe = Recipe(
+        model=Pretrained(str(tmp_path / "base")),
+        task=Completion(),
+        data=data,
+        method=PrefixTuning(num_virtual_tokens=2),
+        training=Training(gradient_checkpointing=True),
+    )
+    with pytest.raises(ValueError, match="gradient_checkpointing cannot be used with PrefixTuning"):
+        prepare(recipe)
