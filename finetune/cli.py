@@ -23,11 +23,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, rest = _parser().parse_known_args(argv)
     try:
         if rest and not arguments.takes_overrides:
-            raise ValueError(f"finetune {arguments.verb} does not know {rest[0]!r}")
+            raise ValueError(f"{arguments.verb} does not know {rest[0]!r}")
         arguments.act(arguments, rest)
     except KeyboardInterrupt:
         print("finetune: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader has seen enough: `finetune list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         if not _is_users(error):
             raise
@@ -137,7 +139,7 @@ def _loaded(arguments: argparse.Namespace, rest: Sequence[str]) -> Recipe:
     if (arguments.recipe is None) == (arguments.file is None):
         if arguments.help:
             _help(arguments.verb)
-        raise ValueError(f"finetune {arguments.verb} needs a recipe, or --from FILE; see `list`")
+        raise ValueError(f"{arguments.verb} needs a recipe, or --from FILE; see `list`")
     _quiet()
     if arguments.file is not None:
         from finetune.recipe import Recipe
@@ -179,7 +181,7 @@ def _compare(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     if not arguments.recipes:
         if arguments.help:
             _help("compare")
-        raise ValueError("finetune compare needs a study or recipes; see `finetune list`")
+        raise ValueError("compare needs a study or recipes; see `finetune list`")
     _quiet()
     from finetune.verbs.compare import compare
 
@@ -190,7 +192,7 @@ def _generate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     if arguments.model is None:
         if arguments.help:
             _help("generate")
-        raise ValueError("finetune generate needs a run, a model folder or a Hub id")
+        raise ValueError("generate needs a run, a model folder or a Hub id")
     _quiet()
     from finetune.generation import Decoding, foreign_script, generate, stream
     from finetune.models.saved import open_saved

@@ -129,6 +129,9 @@ class Recipe:
         values["data"] = fingerprint
         for name in UNSEEN:
             values["training"].pop(name, None)
+        # The rate that is used: a method's default may be measured anew.
+        rate = self.training.learning_rate or self.method.learning_rate
+        values["training"]["learning_rate"] = rate
         return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

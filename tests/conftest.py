@@ -21,7 +21,9 @@ from transformers import (
 
 from finetune.models.tokenizers import train_tokenizer
 
-TEXT = "the quick brown fox jumps over a lazy dog and says hello to you ; how are you today ? fine"
+TEXT = (
+    "the quick brown fox jumps over a lazy dog and says hello to you ; how are you today ? fine ."
+)
 WORDS = TEXT.split()
 
 

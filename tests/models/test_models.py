@@ -1,0 +1,306 @@
+"""Models: checkpoints as they lie on disks, and architectures with fresh weights."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+from finetune.generation import Decoding, generate
+from finetune.models import Loaded, Pretrained, Scratch
+from tests.conftest import WORDS, build, tokenizer
+
+BART = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+    "max_position_embeddings": 64,
+}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 2},
+    "t5": {"d_model": 32, "d_kv": 16, "num_heads": 2, "d_ff": 64, "num_layers": 2},
+    "marian": BART,
+    "bart": BART,
+    "llama": {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 64,
+    },
+}
+TEXTS = [" ".join(WORDS[i:] + WORDS[:i]) for i in range(len(WORDS))]
+IDS = torch.tensor([[30, 31, 32, 33, 34], [40, 41, 42, 43, 1]])
+
+
+def saved(kind: str, folder: Path, **config: Any) -> Path:
+    model: Any = build(kind)
+    for name, value in config.items():
+        setattr(model.config, name, value)
+    model.save_pretrained(folder)
+    tokenizer(kind).save_pretrained(folder)
+    return folder
+
+
+def logits(model: Any) -> torch.Tensor:
+    more = {"decoder_input_ids": IDS[:, :3]} if model.config.is_encoder_decoder else {}
+    model.eval()
+    with torch.no_grad():
+        found: torch.Tensor = model(input_ids=IDS, **more).logits
+    return found
+
+
+# ------------------------------------------------------------------------------ checkpoints
+
+
+def test_a_folder_loads_as_it_was_saved(kind: str, tmp_path: Path) -> None:
+    loaded = Pretrained(str(saved(kind, tmp_path))).load()
+    assert torch.equal(logits(loaded.model), logits(build(kind)))
+    assert loaded.tokenizer.get_vocab() == tokenizer(kind).get_vocab()
+    assert loaded.fresh == frozenset()
+
+
+def test_a_bfloat16_checkpoint_is_float32_in_memory_unless_asked(kind: str, tmp_path: Path) -> None:
+    build(kind).to(torch.bfloat16).save_pretrained(tmp_path)  # type: ignore[arg-type]  # theirs
+    tokenizer(kind).save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"
+    model = Pretrained(str(tmp_path)).load().model
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    model = Pretrained(str(tmp_path), dtype="bfloat16").load().model
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+
+
+def test_a_pad_token_is_given_where_there_is_none_and_saved(tmp_path: Path) -> None:
+    folder = saved("gpt2", tmp_path, pad_token_id=None)
+    bare = AutoTokenizer.from_pretrained(folder)
+    bare.pad_token = None
+    bare.save_pretrained(folder)
+    for name in ("config.json", "generation_config.json"):
+        values = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(values | {"pad_token_id": None}))
+    assert AutoTokenizer.from_pretrained(folder).pad_token_id is None
+
+    loaded = Pretrained(str(folder)).load()
+    end = loaded.tokenizer.eos_token_id
+    again = tmp_path / "again"
+    loaded.model.save_pretrained(again)
+    loaded.tokenizer.save_pretrained(again)
+    assert AutoTokenizer.from_pretrained(again).pad_token_id == end
+    for name in ("config.json", "generation_config.json"):
+        assert json.loads((again / name).read_text())["pad_token_id"] == end
+
+
+def test_weights_that_the_checkpoint_lacks_are_named(tmp_path: Path) -> None:
+    folder = saved("gpt2", tmp_path)
+    model: Any = build("gpt2")
+    weights = model.state_dict()
+    for name in ("lm_head.weight", "transformer.h.1.mlp.c_fc.weight"):
+        del weights[name]  # the first is tied, so not missed
+    model.save_pretrained(folder, state_dict=weights)
+    loaded = Pretrained(str(folder)).load()
+    assert loaded.fresh == {"transformer.h.1.mlp.c_fc.weight"}
+    assert loaded.fresh <= {name for name, _ in loaded.model.named_parameters()}
+
+
+def write_gguf(path: Path, model: GPT2LMHeadModel, own: Any) -> None:
+    config = model.config
+    file = gguf.GGUFWriter(str(path), "gpt2")
+    file.add_context_length(config.n_positions)
+    file.add_embedding_length(config.n_embd)
+    file.add_block_count(config.n_layer)
+    file.add_head_count(config.n_head)
+    file.add_layer_norm_eps(config.layer_norm_epsilon)
+    file.add_tokenizer_model("gpt2")
+    file.add_token_list(sorted(own.get_vocab(), key=own.get_vocab().__getitem__))
+    merges = json.loads(own.backend_tokenizer.to_str())["model"]["merges"]
+    file.add_token_merges([" ".join(merge) for merge in merges])
+    file.add_bos_token_id(own.bos_token_id)
+    file.add_eos_token_id(own.eos_token_id)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.GPT2, config.n_layer)
+    for name, tensor in model.named_parameters():
+        turned = tensor.T if ".c_" in name and tensor.dim() == 2 else tensor
+        array = np.ascontiguousarray(turned.detach().numpy())
+        file.add_tensor(names.get_name(name, (".weight", ".bias")), array)
+    file.write_header_to_file()
+    file.write_kv_data_to_file()
+    file.write_tensors_to_file()
+    file.close()
+
+
+def test_a_gguf_file_loads_with_its_tokenizer(tmp_path: Path) -> None:
+    own = tokenizer("gpt2")
+    torch.manual_seed(0)
+    # transformers reads GPT-2's width and depth from the file, but not its number of positions.
+    config = GPT2Config(vocab_size=len(own), n_positions=1024, n_embd=32, n_layer=2, n_head=2)
+    model = GPT2LMHeadModel(config)
+    write_gguf(tmp_path / "tiny.gguf", model, own)
+    loaded = Pretrained(str(tmp_path / "tiny.gguf")).load()
+    assert loaded.tokenizer(TEXTS)["input_ids"] == own(TEXTS)["input_ids"]
+    assert loaded.tokenizer.pad_token_id == own.eos_token_id
+    assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
+    torch.testing.assert_close(logits(loaded.model), logits(model))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("/no/such/folder", "no such folder, and not a Hub id"),
+        ("./folder", "no such folder, and not a Hub id"),
+        ("a/b/c", "no such folder, and not a Hub id"),
+        ("nowhere.gguf", "no such file"),
+        ("owner/no-such-model", "the Hub cannot be reached"),
+        ("no-such-model", "the Hub cannot be reached"),
+    ],
+)
+def test_an_unknown_model_is_one_line_within_seconds(name: str, message: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=message) as caught:
+        Pretrained(name).load()
+    assert time.monotonic() - start < 5
+    assert repr(name) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_no_whole_model_is_refused(tmp_path: Path) -> None:
+    def refused(message: str) -> None:
+        with pytest.raises(ValueError, match=r"cannot be loaded|tokenizer") as caught:
+            Pretrained(str(folder)).load()
+        assert str(folder) in str(caught.value)
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    folder = tmp_path
+    refused("")  # empty
+    folder = saved("gpt2", tmp_path / "weights")
+    (folder / "model.safetensors").unlink()
+    refused("model.safetensors")
+    folder = saved("gpt2", tmp_path / "config")
+    (folder / "config.json").write_text("{")
+    refused("")
+    folder = saved("gpt2", tmp_path / "broken")
+    (folder / "model.safetensors").write_bytes(b"broken")
+    refused("")
+    (tmp_path / "broken.gguf").write_bytes(b"broken")
+    folder = tmp_path / "broken.gguf"
+    refused("")
+
+
+def test_a_model_without_its_tokenizer_is_refused(kind: str, tmp_path: Path) -> None:
+    build(kind).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="tokenizer"):  # transformers would make an empty one
+        Pretrained(str(tmp_path)).load()
+
+
+# ------------------------------------------------------------------------------ fresh weights
+
+
+def scratch(architecture: str, **config: Any) -> Loaded:
+    return Scratch(architecture, CONFIGS[architecture] | config, vocab_size=400).load(TEXTS)
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_an_architecture_trains_generates_and_reloads(architecture: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    loaded = scratch(architecture)
+    model: Any = loaded.model
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(weights, lr=0.1)
+    model.train()
+    before = model(input_ids=IDS, labels=IDS).loss
+    before.backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in weights)
+    optimizer.step()
+    with torch.no_grad():
+        assert model(input_ids=IDS, labels=IDS).loss < before
+
+    prompts: list[list[int]] = loaded.tokenizer(["how are you", "hello"])["input_ids"]
+    texts = generate(model, loaded.tokenizer, prompts, Decoding(max_new_tokens=5))
+    model.save_pretrained(tmp_path)
+    loaded.tokenizer.save_pretrained(tmp_path)
+    again = Pretrained(str(tmp_path)).load()
+    assert torch.equal(logits(again.model), logits(model))
+    assert again.fresh == frozenset()
+    assert generate(again.model, again.tokenizer, prompts, Decoding(max_new_tokens=5)) == texts
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_the_special_tokens_of_the_config_are_the_tokenizers(architecture: str) -> None:
+    loaded = scratch(architecture)
+    own, config = loaded.tokenizer, loaded.model.config
+    assert config.vocab_size == len(own) == 400
+    for values in (config.to_dict(), loaded.model.generation_config.to_dict()):
+        assert values["pad_token_id"] == own.pad_token_id
+        assert values["eos_token_id"] == own.eos_token_id
+        assert values.get("bos_token_id") == own.bos_token_id
+        if config.is_encoder_decoder:
+            assert values["decoder_start_token_id"] == own.pad_token_id
+            assert values.get("forced_eos_token_id") in (None, own.eos_token_id)
+            assert values.get("forced_bos_token_id") is None
+    assert loaded.fresh == {name for name, _ in loaded.model.named_parameters()}
+
+
+def test_marian_keeps_its_sinusoidal_positions_fixed() -> None:
+    model = scratch("marian").model
+    fixed = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert fixed == {f"model.{side}.embed_positions.weight" for side in ("encoder", "decoder")}
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_the_same_seed_draws_the_same_weights(architecture: str) -> None:
+    weights = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        weights.append(scratch(architecture).model.state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+
+
+def test_a_tokenizer_is_taken_from_a_folder_or_a_bundled_model(tmp_path: Path) -> None:
+    tokenizer("t5").save_pretrained(tmp_path)
+    loaded = Scratch("t5", CONFIGS["t5"], tokenizer=str(tmp_path)).load()
+    assert loaded.tokenizer.get_vocab() == tokenizer("t5").get_vocab()
+    loaded = Scratch("gpt2", CONFIGS["gpt2"], tokenizer="tiny-gpt2").load()
+    assert loaded.model.config.vocab_size == len(loaded.tokenizer) == 8000
+    with pytest.raises(ValueError, match="tokenizer 'nowhere/at-all' cannot be loaded"):
+        Scratch("gpt2", CONFIGS["gpt2"], tokenizer="nowhere/at-all").load()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"tokenizer .*empty' cannot be loaded"):
+        Scratch("gpt2", CONFIGS["gpt2"], tokenizer=str(tmp_path / "empty")).load()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config", "message"),
+    [
+        ("gtp2", {}, "architecture 'gtp2' is not one that transformers knows"),
+        ("gpt2", {"n_leyer": 3}, "n_leyer.*n_layer"),
+        ("t5", {"num_layer": 3}, "num_layer.*num_layers"),
+        ("llama", {"hiden_size": 32}, "hiden_size.*hidden_size"),
+        ("gpt2", {"n_layer": "three"}, "n_layer"),
+        ("gpt2", {"n_embd": 30, "n_head": 4}, "gpt2.*divisible"),
+        ("vit", {}, "architecture 'vit'"),
+    ],
+)
+def test_a_mistake_in_an_architecture_is_one_line(
+    architecture: str, config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        Scratch(architecture, CONFIGS.get(architecture, {}) | config, vocab_size=400).load(TEXTS)
+    assert "\n" not in str(caught.value)
+    assert "config" in str(caught.value) or "architecture" in str(caught.value)
+
+
+def test_config_fields_may_go_by_the_common_name_of_their_architecture() -> None:
+    model = Scratch("gpt2", {"hidden_size": 32, "num_attention_heads": 2, "n_layer": 1}, None, 400)
+    config = model.load(TEXTS).model.config
+    assert (config.n_embd, config.n_head, config.n_layer) == (32, 2, 1)
