@@ -66,7 +66,9 @@ def test_every_arm_and_seed_runs_once_and_the_table_shows_mean_spread_and_floors
     assert full.cost["trainable_parameters"] > rows["mine/last"].cost["trainable_parameters"]
     markdown = (study / "runs/mine/compare.md").read_text()
     assert "| mine/full | 2 |" in markdown
-    assert json.loads((study / "runs/mine/compare.json").read_text())[-1]["name"] == "mine/last"
+    assert "12 test examples; " in markdown
+    table = json.loads((study / "runs/mine/compare.json").read_text())
+    assert table["rows"][-1]["name"] == "mine/last"
 
     compare(["mine"], seeds=[0, 1])
     assert "4 runs, 0 to do" in capsys.readouterr().out

@@ -118,7 +118,8 @@ def test_a_file_that_is_no_recipe_is_refused(values: Any, message: str) -> None:
         {"method": Partial("norms")},
         {"method": PromptTuning(5)},
         {"decoding": Decoding(num_beams=2)},
-        {"training": Training(learning_rate=1e-3)},
+        {"training": Training(learning_rate=0.123)},
+        {"training": Training(learning_rate=0.0)},
         {"training": Training(embedding_learning_rate=1e-3)},
         {"training": Training(seed=1)},
         {"training": Training(max_steps=7)},
@@ -144,13 +145,16 @@ def test_other_rows_make_another_run() -> None:
         {"name": "other/name"},
         {"data": Data(train="the-same-rows-elsewhere.csv", columns={"x": "source"})},
         {"training": Training(output_dir="elsewhere")},
+        {"training": Training(learning_rate=Full.learning_rate)},
         {"training": Training(run_name="x", report_to="tensorboard", disable_tqdm=False)},
         {"training": Training(logging_steps=1, logging_first_step=True, log_level="error")},
         {"training": Training(per_device_eval_batch_size=2, save_total_limit=3)},
     ],
     ids=str,
 )
-def test_names_places_and_logging_do_not_make_another_run(changes: dict[str, Any]) -> None:
+def test_names_places_logging_and_a_default_written_out_do_not_make_another_run(
+    changes: dict[str, Any],
+) -> None:
     assert replace(RECIPE, **changes).identity("rows") == RECIPE.identity("rows")
 
 

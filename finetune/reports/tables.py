@@ -100,14 +100,14 @@ def print_comparison(rows: Sequence[Row]) -> None:
     console.print(table)
 
 
-def write_comparison(rows: Sequence[Row], folder: Path) -> None:
+def write_comparison(rows: Sequence[Row], circumstances: str, folder: Path) -> None:
     """compare.md and compare.json."""
     folder.mkdir(parents=True, exist_ok=True)
     header, *lines = _cells(rows)
     rule = [":---"] + ["---:"] * (len(header) - 1)
     text = "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
-    (folder / "compare.md").write_text(text + "\n", encoding="utf-8")
-    values = json.dumps([asdict(row) for row in rows], indent=2)
+    (folder / "compare.md").write_text(f"{text}\n\n{circumstances}\n", encoding="utf-8")
+    values = json.dumps({"rows": [asdict(row) for row in rows], "of": circumstances}, indent=2)
     (folder / "compare.json").write_text(values + "\n", encoding="utf-8")
     console.print(f"written: {escape(str(folder / 'compare.md'))}, compare.json")
 

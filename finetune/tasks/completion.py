@@ -73,8 +73,8 @@ class Completion:
             cut_prompts += was_cut
             text = self.completion.format_map(row)
             text = text.strip() if shape.encoder_decoder else text
-            answer, was_cut = _answer_ids(text, end, completion_limit, tokenizer, shape)
-            cut_completions += was_cut
+            answer, scored = _answer_ids(text, end, completion_limit, tokenizer, shape)
+            cut_completions += scored != text
             if shape.encoder_decoder:
                 rows.append((number, prompt, answer))
             else:
@@ -84,6 +84,7 @@ class Completion:
                     id=text_hash("\0".join(str(row[column]) for column in self.inputs)),
                     input=self.prompt.format_map(row),
                     reference=text.strip(),
+                    bytes=len(scored.strip().encode()),
                     prompt=tuple(prompt),
                 )
             )
@@ -174,9 +175,8 @@ def _columns(template: str) -> tuple[str, ...]:
 
 def _answer_ids(
     text: str, end: int, limit: int, tokenizer: PreTrainedTokenizerBase, shape: Shape
-) -> tuple[list[int], bool]:
-    """A completion with its end of text, in `limit` tokens, and whether it had to be cut."""
-    was_cut = False
+) -> tuple[list[int], str]:
+    """A completion with its end of text, in `limit` tokens, and what of its text is left."""
     while True:
         if shape.encoder_decoder:
             ids: list[int] = tokenizer(text_target=text, verbose=False)["input_ids"]
@@ -185,8 +185,7 @@ def _answer_ids(
             ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         excess = len(ids) + 1 - limit
         if excess <= 0 or not text:
-            return [*ids[: limit - 1], end], was_cut
-        was_cut = True
+            return [*ids[: limit - 1], end], text
         text = _shorten(text, _spans(text, tokenizer), excess, "end")
 
 

@@ -22,6 +22,8 @@ class Example:
     input: str
     reference: str
     """Untruncated."""
+    bytes: int
+    """UTF-8 bytes of what is scored: of the reference, less what was cut off it."""
     prompt: tuple[int, ...] | None = None
     """Token ids to generate from; none where the task does not generate."""
 

@@ -67,9 +67,7 @@ class LanguageModeling:
                 for number, ids in enumerate(documents)
                 for window in _windows([end, *ids], size)
             ]
-        examples = tuple(
-            Example(id=text_hash(text), input="", reference=text) for text in split["text"]
-        )
+        examples = tuple(map(_example, split["text"]))
         return Encoded(encoded_rows(rows), examples)
 
 
@@ -148,9 +146,7 @@ class SpanCorruption:
             for block in long_enough * (self.masks_per_block if training else 1):
                 source, target = self._corrupt(block, sentinels, rng)
                 rows.append((number, [*source, end], [*target, end]))
-        examples = tuple(
-            Example(id=text_hash(text), input="", reference=text) for text in split["text"]
-        )
+        examples = tuple(map(_example, split["text"]))
         note = f"{left_out} blocks of less than {SHORTEST} tokens left out"
         return Encoded(encoded_rows(rows), examples, (note,) if left_out else ())
 
@@ -203,6 +199,10 @@ def _pieces(texts: Iterable[str], size: int = 100_000) -> Iterator[str]:
     for text in texts:
         for start in range(0, len(text), size):
             yield text[start : start + size]
+
+
+def _example(text: str) -> Example:
+    return Example(id=text_hash(text), input="", reference=text, bytes=len(text.encode()))
 
 
 def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Iterator[list[int]]:

@@ -80,10 +80,11 @@ def compare(
     for number, (file, recipe) in enumerate(missing, 1):
         print(f"\n[{number}/{len(missing)}] {recipe.folder}", flush=True)
         _run(file, recipe, overrides)
-    rows = _rows([Run.read(recipe.folder) for _, recipe, _ in wanted])
+    runs = [Run.read(recipe.folder) for _, recipe, _ in wanted]
+    rows = _rows(runs)
     table_folder = output or _folder(wanted[0][1].name, output, overrides).parent
     print_comparison(rows)
-    write_comparison(rows, table_folder)
+    write_comparison(rows, _circumstances(runs), table_folder)
     return rows
 
 
@@ -143,6 +144,25 @@ def _rows(runs: Sequence[Run]) -> list[Row]:
         }
         ordered.append(Row(name, len(of_arm), scores, cost))
     return ordered
+
+
+def _circumstances(runs: Sequence[Run]) -> str:
+    """Split, hardware and dates of the runs: what a figure needs to be quoted."""
+    scored = {
+        f"{entry['n']} {entry['split']} examples"
+        for run in runs
+        for entry in run.metrics["quality"].values()
+    }
+    manifests = [json.loads((run.folder / "manifest.json").read_text()) for run in runs]
+    hardware = {
+        f"{found['cpus']} CPU cores ({found['threads']} threads)"
+        + (f", {', '.join(found['gpus'])}" if found["gpus"] else "")
+        for found in (manifest["hardware"] for manifest in manifests)
+    }
+    dates = sorted({manifest["started"][:10] for manifest in manifests})
+    return "; ".join(
+        [*sorted(scored), *sorted(hardware), " to ".join(dict.fromkeys([dates[0], dates[-1]]))]
+    )
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float | None]:

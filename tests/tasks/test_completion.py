@@ -149,8 +149,10 @@ def test_long_completions_lose_their_end_but_not_the_end_of_text(kind: str) -> N
         assert len(labels) == 12
         assert labels[-1] == tokenizer(kind).eos_token_id
         assert LONG.startswith(words(kind, labels))
+        assert encoded.examples[number].bytes == len(words(kind, labels).strip().encode())
     assert encoded.notes == ("2 of 3 completions lost their end, cut to 12 tokens",)
     assert encoded.examples[0].reference == LONG
+    assert encoded.examples[1].bytes == len("fine")
 
 
 def test_a_completion_that_just_fits_is_whole(kind: str) -> None:

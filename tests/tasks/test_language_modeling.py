@@ -113,6 +113,7 @@ def test_scoring_counts_every_token_of_a_document_once(size: int) -> None:
             pairs = zip(window["input_ids"], window["labels"], strict=True)
             assert all(label in (IGNORED, token) for token, label in pairs)
     assert [example.reference for example in encoded.examples] == DOCUMENTS
+    assert [example.bytes for example in encoded.examples] == [len(d.encode()) for d in DOCUMENTS]
 
 
 @pytest.mark.parametrize("size", [4, 5, 16, 128])
