@@ -3,8 +3,8 @@
     python benchmarks/learning_rates.py [--models tiny-gpt2 tiny-t5] [--methods Full LoRA ...]
 
 Each cell is one run of seed 0 over one epoch; prints validation bits per byte and adds them to
-results/learning_rates.json. A method's default is the rate that is best, or within 0.05 of it, on
-both models.
+results/learning_rates.json. A method's default is the rate that loses least against the best of its
+row, on whichever of the two models it loses more.
 """
 
 from __future__ import annotations

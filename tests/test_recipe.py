@@ -64,7 +64,7 @@ OTHERS: list[dict[str, Any]] = [
         *(replace(RECIPE, method=method) for method in METHODS),
         *(replace(RECIPE, **other) for other in OTHERS),
     ],
-    ids=lambda recipe: "",
+    ids=lambda recipe: type(recipe.model).__name__,
 )
 def test_a_recipe_comes_back_from_json_equal(recipe: Recipe) -> None:
     again = Recipe.from_dict(json.loads(json.dumps(recipe.to_dict())))
@@ -129,7 +129,7 @@ def test_a_file_that_is_no_recipe_is_refused(values: Any, message: str) -> None:
         {"training": Training(load_best_model_at_end=False)},
         {"training": Training(eval_steps=5, eval_strategy="steps")},
     ],
-    ids=str,
+    ids=" ".join,
 )
 def test_what_decides_the_result_makes_another_run(changes: dict[str, Any]) -> None:
     assert replace(RECIPE, **changes).identity("rows") != RECIPE.identity("rows")
@@ -150,7 +150,7 @@ def test_other_rows_make_another_run() -> None:
         {"training": Training(logging_steps=1, logging_first_step=True, log_level="error")},
         {"training": Training(per_device_eval_batch_size=2, save_total_limit=3)},
     ],
-    ids=str,
+    ids=" ".join,
 )
 def test_names_places_logging_and_a_default_written_out_do_not_make_another_run(
     changes: dict[str, Any],
