@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from transformers import TrainingArguments
 
 from finetune.data import Data
 from finetune.generation import Decoding
-from finetune.methods import IA3, Full, LoRA, Method, Partial, PrefixTuning, PromptTuning
+from finetune.methods import Full, Method
 from finetune.models import Pretrained, Scratch
 from finetune.tasks import Completion, LanguageModeling, SpanCorruption
 
@@ -33,6 +33,7 @@ OWNED = {
     "resume_from_checkpoint": "the same command again resumes",
     "use_cache": "training never needs it, generation always uses it",
     "push_to_hub": "`finetune push`",
+    "hub_token": "the environment variable HF_TOKEN; a recipe is written into the run folder",
 }
 """Fields of TrainingArguments that the pipeline sets itself, and what to use instead."""
 
@@ -76,8 +77,16 @@ class Training(TrainingArguments):
                 raise ValueError(f"training.{name} is set by the pipeline; instead: {instead}")
         values = {f.name: getattr(self, f.name) for f in fields(TrainingArguments) if f.init}
         values |= {"output_dir": str(output_dir), "remove_unused_columns": False}
-        values["learning_rate"] = self.learning_rate or learning_rate
-        values["metric_for_best_model"] = self.metric_for_best_model or metric
+        values["learning_rate"] = (
+            learning_rate if self.learning_rate is None else self.learning_rate
+        )
+        chosen = (self.metric_for_best_model or metric).removeprefix("eval_")
+        if chosen not in ("loss", metric):
+            raise ValueError(
+                f"training.metric_for_best_model {chosen!r} is not known while training; "
+                f"write {' or '.join(dict.fromkeys((metric, 'loss')))}"
+            )
+        values["metric_for_best_model"] = chosen
         values["greater_is_better"] = bool(self.greater_is_better)
         if not torch.cuda.is_available():
             values["dataloader_pin_memory"] = False  # torch warns of it at every evaluation
@@ -85,7 +94,10 @@ class Training(TrainingArguments):
             values |= {"eval_strategy": "no", "load_best_model_at_end": False}
         if values["load_best_model_at_end"] and self.eval_strategy == "no":
             values["load_best_model_at_end"] = False
-        return TrainingArguments(**values)
+        try:
+            return TrainingArguments(**values)
+        except ValueError as error:
+            raise ValueError(f"training: {' '.join(str(error).split())}") from error
 
 
 @dataclass(frozen=True)
@@ -114,8 +126,8 @@ class Recipe:
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
         """The inverse of `to_dict`. Raises: ValueError for a class or field that is unknown."""
         try:
-            return cls(**{name: _built(value) for name, value in values.items()})
-        except (TypeError, KeyError) as error:
+            return cls(**{name: _built(name, value) for name, value in dict(values).items()})
+        except (TypeError, KeyError, ValueError) as error:
             raise ValueError(f"recipe.json does not fit this version: {error}") from error
 
     def identity(self, fingerprint: str) -> str:
@@ -130,8 +142,8 @@ class Recipe:
         for name in UNSEEN:
             values["training"].pop(name, None)
         # The rate that is used: a method's default may be measured anew.
-        rate = self.training.learning_rate or self.method.learning_rate
-        values["training"]["learning_rate"] = rate
+        if self.training.learning_rate is None:
+            values["training"]["learning_rate"] = self.method.learning_rate
         return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -149,15 +161,15 @@ UNSEEN = (
 )
 """Training arguments that do not change what is learned."""
 
-CLASSES = {
-    cls.__name__: cls
-    for cls in (
-        *(Pretrained, Scratch),
-        *(LanguageModeling, SpanCorruption, Completion),
-        *(Full, Partial, PromptTuning, PrefixTuning, LoRA, IA3),
-        *(Data, Training, Decoding),
-    )
+PARTS: dict[str, tuple[type, ...]] = {
+    "model": get_args(Model),
+    "task": get_args(Task),
+    "data": (Data,),
+    "method": get_args(Method),
+    "training": (Training,),
+    "decoding": (Decoding,),
 }
+"""The classes that each field of a recipe may hold."""
 
 
 def _plain(value: Any) -> Any:
@@ -179,10 +191,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _built(value: Any) -> Any:
-    if isinstance(value, dict) and "class" in value:
-        options = {key: _built(item) for key, item in value.items() if key != "class"}
-        return CLASSES[value["class"]](**options)
-    if isinstance(value, list):
-        return tuple(_built(item) for item in value)
-    return value
+def _built(name: str, value: Any) -> Any:
+    """A field of a recipe; its parts hold plain data only, never one another."""
+    if name == "name":
+        return value
+    known = {cls.__name__: cls for cls in PARTS.get(name, ())}
+    if not isinstance(value, Mapping) or value.get("class") not in known:
+        raise ValueError(f"the class of {name!r} is not one of {', '.join(known) or 'none'}")
+    return known[value["class"]](**{key: item for key, item in value.items() if key != "class"})

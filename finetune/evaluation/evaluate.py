@@ -36,7 +36,7 @@ def evaluate(trainer: FinetuneTrainer, prepared: Prepared, split: str) -> Evalua
         for example in encoded.examples
     ]
     likelihood = [
-        [float(nats), float(tokens), float(len(example.reference.encode()))]
+        [float(nats), float(tokens), float(example.bytes)]
         for (nats, tokens), example in zip(
             trainer.row_statistics(encoded), encoded.examples, strict=True
         )
@@ -62,7 +62,7 @@ def floors(prepared: Prepared, split: str) -> dict[str, Quality]:
     # A head may be wider than the vocabulary (padded to a round number): the tokenizer's counts.
     size = len(prepared.tokenizer)
     nats = unigram_nats((_scored(row) for row in train.rows["labels"]), labels, size)
-    sizes = [len(example.reference.encode()) for example in encoded.examples]
+    sizes = [example.bytes for example in encoded.examples]
     total = [[sum(nats), float(sum(map(len, labels))), float(sum(sizes))]]
     found = {"unigram": _likelihood(prepared.recipe.task.metric, total, split, n=len(sizes))}
     if prepared.recipe.task.generates:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,13 +55,20 @@ class Pretrained:
                 output_loading_info=True,
                 **options,
             )
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # what a broken file raises differs from format to format
             if "local_files_only" in options:
                 raise ValueError(
                     f"model {self.name!r} is not in the local cache and the Hub cannot be reached; "
                     "bundled and offline: tiny-gpt2, tiny-t5"
                 ) from error
             raise ValueError(f"model {self.name!r} cannot be loaded: {_reason(error)}") from error
+        # transformers makes up an empty tokenizer where the files of one are missing.
+        size = model.get_input_embeddings().num_embeddings
+        if not size / 2 < len(tokenizer) <= size:
+            raise ValueError(
+                f"model {self.name!r}: its tokenizer has {len(tokenizer)} tokens, it {size}: "
+                "the tokenizer's files are missing, or another model's"
+            )
         give_pad_token(model, tokenizer)
         return Loaded(model, tokenizer, frozenset(info["missing_keys"]))
 
@@ -100,6 +108,7 @@ class Scratch:
 
     def load(self, texts: Iterable[str] = ()) -> Loaded:
         """Fresh weights, drawn from torch's global random state."""
+        from huggingface_hub.errors import StrictDataclassError
         from transformers import AutoConfig, AutoTokenizer
 
         from finetune.models.tokenizers import train_tokenizer
@@ -133,11 +142,20 @@ class Scratch:
             special |= {"decoder_start_token_id": pad, "bos_token_id": None}
             if "forced_eos_token_id" in AutoConfig.for_model(self.architecture).to_dict():
                 special["forced_eos_token_id"] = tokenizer.eos_token_id
+        # transformers takes any name, and then leaves it unused.
+        default = AutoConfig.for_model(self.architecture)
+        known = {*default.to_dict(), *default.attribute_map}
+        if unknown := sorted(set(self.config) - known):
+            near = get_close_matches(unknown[0], known, 1)
+            raise ValueError(
+                f"config of {self.architecture} has no {unknown[0]!r}"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            )
         try:
             config = AutoConfig.for_model(self.architecture, **(special | dict(self.config)))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"config of {self.architecture}: {_reason(error)}") from error
-        model = auto_class(config).from_config(config)
+            model = auto_class(config).from_config(config)
+        except (TypeError, ValueError, StrictDataclassError) as error:
+            raise ValueError(f"architecture {self.architecture!r}: {_reason(error)}") from error
         give_pad_token(model, tokenizer)
         return Loaded(model, tokenizer, frozenset(name for name, _ in model.named_parameters()))
 
@@ -166,4 +184,5 @@ def give_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
 
 def _reason(error: Exception) -> str:
     """The first line of what the library says."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return " ".join(line.strip() for line in lines[:2])[:300]

@@ -97,7 +97,7 @@ class FinetuneTrainer(Trainer):
         metrics = {"loss": float(nats / tokens)}
         if self._prepared.recipe.task.metric == "bits_per_byte":
             examples = self._prepared.encoded["validation"].examples
-            size = sum(len(example.reference.encode()) for example in examples)
+            size = sum(example.bytes for example in examples)
             metrics["bits_per_byte"] = float(nats / log(2) / size)
         return metrics
 
