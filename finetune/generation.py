@@ -170,7 +170,7 @@ def generate(
     Raises:
         ValueError: a model that generates no text, or a prompt too long for it, before any work.
     """
-    rows = _checked(model, tokenizer, prompts, decoding)
+    rows = check_prompts(model, tokenizer, prompts, decoding)
     # Neighbours in length need little padding; the longest first, so that memory runs out at once.
     order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
     texts: list[list[str]] = [[] for _ in rows]
@@ -198,7 +198,7 @@ def stream(
             f"decoding.num_return_sequences is {decoding.num_return_sequences}; only 1 text can be "
             "streamed. Leave it at 1, or do not stream."
         )
-    rows = _checked(model, tokenizer, [prompt_ids], decoding)
+    rows = check_prompts(model, tokenizer, [prompt_ids], decoding)
     heard: SimpleQueue[list[int] | None] = SimpleQueue()
     abandoned = Event()
 
@@ -296,7 +296,7 @@ def _text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
-def _checked(
+def check_prompts(
     model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],

@@ -119,9 +119,7 @@ def test_a_mistake_is_one_line_and_exit_code_2_and_writes_nothing(
     assert not (folder / "runs").exists()
 
 
-def test_a_bug_of_ours_keeps_its_traceback(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bug_of_ours_keeps_its_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*args: object, **kwargs: object) -> None:
         int("a library's own ValueError, which no check of ours foresaw")
 

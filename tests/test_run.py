@@ -200,14 +200,19 @@ def test_a_folder_with_other_files_is_refused(recipe: Recipe, tmp_path: Path) ->
         run(recipe)
 
 
-def test_a_mistake_leaves_nothing_behind(recipe: Recipe, tmp_path: Path) -> None:
+def test_a_mistake_leaves_nothing_behind(recipe: Recipe, tmp_path: Path, kind: str) -> None:
     for wrong in (
         replace(recipe, task=Completion(prompt="{nothing}")),
         replace(recipe, method=Partial("blocks[99]")),
+        replace(recipe, decoding=Decoding(max_new_tokens=5000))
+        if kind == "gpt2"
+        else replace(recipe, data=replace(recipe.data, train="missing.csv")),
         replace(recipe, training=replace(recipe.training, remove_unused_columns=False)),
         replace(recipe, data=replace(recipe.data, train="missing.jsonl")),
     ):
-        with pytest.raises(ValueError, match=r"nothing|blocks|remove_unused|missing"):
+        with pytest.raises(
+            ValueError, match=r"nothing|blocks|remove_unused|missing|max_new_tokens"
+        ):
             run(wrong)
         assert not (tmp_path / "run").exists()
 

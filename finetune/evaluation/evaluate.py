@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.evaluation.floors import nearest_targets, unigram_nats
 from finetune.evaluation.scores import LIKELIHOOD_SCORES, TEXT_SCORES, Score
-from finetune.generation import generate
+from finetune.generation import check_prompts, generate
 from finetune.tasks.encoded import IGNORED
 
 if TYPE_CHECKING:
@@ -25,6 +25,19 @@ class Evaluation:
     quality: Quality
     predictions: list[dict[str, Any]]
     """A row for each example: what predictions.jsonl holds."""
+
+
+def scored_split(prepared: Prepared) -> str | None:
+    """The split whose scores a run reports: test, else validation, else none."""
+    return next((name for name in ("test", "validation") if name in prepared.encoded), None)
+
+
+def check(prepared: Prepared) -> None:
+    """Refuses, before anything is trained, what could not be generated after it."""
+    split = scored_split(prepared)
+    if split is not None and prepared.recipe.task.generates:
+        prompts = [example.prompt or () for example in prepared.encoded[split].examples]
+        check_prompts(prepared.model, prepared.tokenizer, prompts, prepared.recipe.decoding)
 
 
 def evaluate(trainer: FinetuneTrainer, prepared: Prepared, split: str) -> Evaluation:

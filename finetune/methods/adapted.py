@@ -41,7 +41,8 @@ class Adapted:
         total = sum(parameter.numel() for parameter in model.parameters())
         share = sum(sizes.values()) / total
         count = f"trains {sum(sizes.values()):,} of {total:,} weights ({share:.2%})"
-        fresh = [f"new, so always trained: {', '.join(sorted(always))}"] if always else []
+        names = ", ".join(sorted(always)) if len(always) < 9 else f"{len(always)} weights"
+        fresh = [f"new, so always trained: {names}"] if always else []
         depth = backward_depth(model, sizes.keys())
         deep = [] if depth is None else [str(depth)]
         return cls(model, tuple(sizes), (*matched, *fresh, count, *deep))

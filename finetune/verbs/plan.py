@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from finetune.evaluation.evaluate import check
 from finetune.prepare import Prepared, prepare
 from finetune.recipe import Recipe
 
@@ -19,6 +20,7 @@ def plan(recipe: Recipe) -> Prepared:
     from finetune.reports.tables import console, print_prepared
 
     prepared = prepare(recipe)
+    check(prepared)
     print_prepared(prepared)
     args = recipe.training.resolve(
         Path(recipe.folder) / "checkpoints",

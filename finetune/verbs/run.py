@@ -13,7 +13,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.evaluation.evaluate import Evaluation, Quality, evaluate, floors
+from finetune.evaluation.evaluate import (
+    Evaluation,
+    Quality,
+    check,
+    evaluate,
+    floors,
+    scored_split,
+)
 from finetune.models import Pretrained
 from finetune.prepare import Prepared, prepare
 from finetune.recipe import Recipe
@@ -71,6 +78,7 @@ def run(recipe: Recipe) -> Run:
         metric=recipe.task.metric,
         validated="validation" in prepared.encoded,
     )
+    check(prepared)
     _begin(folder, prepared, identity)
     _train_and_score(folder, prepared, args)
     return Run.read(folder)
@@ -121,7 +129,7 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
     recipe = prepared.recipe
     print_prepared(prepared)
     trainer = FinetuneTrainer(prepared, args)
-    scored = next((name for name in ("test", "validation") if name in prepared.encoded), None)
+    scored = scored_split(prepared)
     before = _before(folder, trainer, prepared, scored)
 
     checkpoint = sound_checkpoint(folder / "checkpoints")
