@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import shorten
@@ -90,8 +90,8 @@ def number(value: Any) -> str:
 
 
 def print_comparison(rows: Sequence[Row]) -> None:
-    """The comparison as a table."""
-    header, *lines = _cells(rows)
+    """The comparison as a table, in as many metrics as a terminal has room for."""
+    header, *lines = _cells(rows, ("loss", "bits_per_byte", "chrf", "rougeL"))
     table = Table()
     for number_of_column, title in enumerate(header):
         table.add_column(title, justify="right" if number_of_column else "left")
@@ -103,7 +103,7 @@ def print_comparison(rows: Sequence[Row]) -> None:
 def write_comparison(rows: Sequence[Row], circumstances: str, folder: Path) -> None:
     """compare.md and compare.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    header, *lines = _cells(rows)
+    header, *lines = _cells(rows, SHOWN)
     rule = [":---"] + ["---:"] * (len(header) - 1)
     text = "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
     (folder / "compare.md").write_text(f"{text}\n\n{circumstances}\n", encoding="utf-8")
@@ -112,9 +112,9 @@ def write_comparison(rows: Sequence[Row], circumstances: str, folder: Path) -> N
     console.print(f"written: {escape(str(folder / 'compare.md'))}, compare.json")
 
 
-def _cells(rows: Sequence[Row]) -> list[list[str]]:
+def _cells(rows: Sequence[Row], metrics: Iterable[str]) -> list[list[str]]:
     """The header and each row; metrics that no row has are left out."""
-    metrics = [name for name in SHOWN if any(name in row.quality for row in rows)]
+    metrics = [name for name in metrics if any(name in row.quality for row in rows)]
     header = ["", "seeds", *(SHOWN[name] for name in metrics)]
     header += ["train s", "peak MiB", "trained"]
     lines = [header]
