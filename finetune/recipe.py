@@ -88,6 +88,8 @@ class Training(TrainingArguments):
             )
         values["metric_for_best_model"] = chosen
         values["greater_is_better"] = bool(self.greater_is_better)
+        if not torch.accelerator.is_available():
+            values["use_cpu"] = True  # transformers refuses bf16 on a CPU that was not asked for
         if not torch.cuda.is_available():
             values["dataloader_pin_memory"] = False  # torch warns of it at every evaluation
         if not validated:

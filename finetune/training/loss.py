@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 
 from finetune.tasks.encoded import IGNORED
 
@@ -25,8 +25,8 @@ def token_nats(
     inputs = {name: batch[name] for name in batch if name not in ("labels", "row")}
     logits = model(**inputs, use_cache=False).logits  # (batch, [virtual +] positions, vocabulary)
     if "decoder_input_ids" not in batch:
-        logits = logits[:, -labels.shape[1] :][:, :-1]  # PEFT puts a soft prompt's logits in front
-        labels = labels[:, 1:]
+        logits = logits[:, -labels.shape[1] :]  # PEFT puts a soft prompt's logits in front
+        labels = pad(labels[:, 1:], (0, 1), value=IGNORED)  # cutting the logits would copy them
     nats = cross_entropy(
         logits.flatten(0, 1).float(),
         labels.flatten(),
