@@ -20,12 +20,12 @@ from datetime import date
 from pathlib import Path
 
 GRIDS = {
-    "Full": (5e-4, 1e-3, 2e-3, 5e-3),
+    "Full": (1e-3, 2e-3, 5e-3, 1e-2),
     "Partial": (1e-3, 2e-3, 5e-3, 1e-2),
     "LoRA": (2e-3, 5e-3, 1e-2, 2e-2),
-    "IA3": (1e-2, 3e-2, 1e-1, 3e-1),
+    "IA3": (3e-2, 1e-1, 3e-1, 1.0),
     "PromptTuning": (1e-2, 3e-2, 1e-1, 3e-1),
-    "PrefixTuning": (3e-3, 1e-2, 3e-2, 1e-1),
+    "PrefixTuning": (1e-2, 3e-2, 1e-1, 3e-1),
 }
 TARGET = Path(__file__).parent / "results" / "learning_rates.json"
 
