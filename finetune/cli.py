@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # The first of several processes has mostly met the same error. It says so, and its
             # launcher then ends this one.
             signal.signal(signal.SIGTERM, lambda *_: os._exit(2))
-            time.sleep(5)
+            time.sleep(30)
         print(f"finetune: {error}", file=sys.stderr)
         return 2
     return 0

@@ -40,6 +40,11 @@ def start(training: TrainingArguments) -> None:
             f"{local} processes were started on a machine with {torch.accelerator.device_count()} "
             "GPUs: start one for each, or add --training.use-cpu"
         )
+    if cpu and (training.fsdp or os.environ.get("ACCELERATE_USE_FSDP") == "true"):
+        raise ValueError(
+            "FSDP needs GPUs: on CPU accelerate would run DDP and not say so; leave out "
+            "training.fsdp, or launch with examples/accelerate/ddp.yaml"
+        )
     # As the Trainer's own arguments will, only earlier.
     timeout = timedelta(seconds=training.ddp_timeout)
     state = PartialState(cpu=cpu, backend=training.ddp_backend, timeout=timeout)

@@ -57,6 +57,8 @@ class FinetuneTrainer(Trainer):
             compute_metrics=self._metrics,
         )
         self._prepared = prepared
+        if self.is_fsdp_enabled:
+            self.model.to(args.device)  # scored before it is spread
         self.remove_callback(PrinterCallback)
         if args.disable_tqdm:
             self.remove_callback(ProgressCallback)

@@ -157,6 +157,8 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
     set_seed(recipe.training.seed, device_specific=True)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     train_seconds = history.seconds()
+    if trainer.is_fsdp_enabled:
+        prepared = _whole(prepared, trainer)
 
     on_first(lambda: _save_model(folder / "model", prepared))
     evaluation = Evaluation({}, [])
@@ -182,6 +184,19 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
         },
     }
     on_first(lambda: _finish(folder, evaluation, metrics))
+
+
+def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
+    """With the trained weights in one piece, after FSDP has spread them: to save and to generate
+    (processes that generate texts of different lengths would wait for one another)."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    options = StateDictOptions(full_state_dict=True)
+    weights = get_model_state_dict(trainer.model, options=options)
+    whole = prepare(prepared.recipe, prepared.splits)
+    whole.model.load_state_dict(weights)
+    trainer.model = whole.model.to(trainer.args.device)
+    return whole
 
 
 def _finish(folder: Path, evaluation: Evaluation, metrics: dict[str, Any]) -> None:
