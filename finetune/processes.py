@@ -28,9 +28,9 @@ def start(training: TrainingArguments) -> None:
         # accelerate launch sets these two, but starts one process, without several GPUs
         if "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_PORT" in os.environ:
             raise ValueError(
-                "accelerate launch was asked for several processes and started one, because it "
-                "found no several GPUs: torchrun --nproc_per_node N starts N on any machine, and "
-                "so does accelerate launch --multi_gpu --num_processes N (without --cpu)"
+                "accelerate launch was asked for several processes and started one, as it does "
+                "where it finds fewer than two GPUs: torchrun --nproc_per_node N starts N on any "
+                "machine, and so does accelerate launch --multi_gpu --num_processes N, without --cpu"
             )
         return
     cpu = training.use_cpu or not torch.accelerator.is_available()
@@ -59,7 +59,8 @@ def on_first(step: Callable[[], Any]) -> Any:
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
-    value, error = None, None
+    value: Any = None
+    error: ValueError | OSError | None = None
     if PartialState().is_main_process:
         try:
             value = step()

@@ -20,7 +20,7 @@ RANK = os.environ.get("RANK", "0")
 def recipe(arm: str, folder: str, batch: int) -> Recipe:
     """An arm that keeps its run under `folder`, with `batch` rows a process."""
     found = load(f"mine/{arm}.py")
-    place = {"output_dir": f"{folder}/{arm}", "per_device_train_batch_size": batch}
+    place: dict[str, Any] = {"output_dir": f"{folder}/{arm}", "per_device_train_batch_size": batch}
     return replace(found, training=replace(found.training, **place))
 
 
@@ -36,7 +36,7 @@ def watched(arm: str, folder: str, batch: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(self, model, inputs, *rest)
 
-    FinetuneTrainer.training_step = watch  # type: ignore[method-assign]  # to look on
+    FinetuneTrainer.training_step = watch  # type: ignore  # to look on
     try:
         run(recipe(arm, folder, batch))
     finally:

@@ -43,6 +43,8 @@ class FinetuneTrainer(Trainer):
             # Whatever a method trains is used at every step. Looking for what is not costs time,
             # warns, and fails with gradient checkpointing.
             args.ddp_find_unused_parameters = False
+        if args.log_level_replica == "warning":
+            args.log_level_replica = args.log_level  # else the others say more than the first
         super().__init__(
             model=prepared.model,
             args=args,
@@ -58,6 +60,7 @@ class FinetuneTrainer(Trainer):
         )
         self._prepared = prepared
         if self.is_fsdp_enabled:
+            self._check_fsdp()
             self.model.to(args.device)  # scored before it is spread
         self.remove_callback(PrinterCallback)
         if args.disable_tqdm:
@@ -76,6 +79,22 @@ class FinetuneTrainer(Trainer):
         if self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # DDP takes the mean over processes
         return loss
+
+    def _check_fsdp(self) -> None:
+        """Refuses what accelerate 1.15 cannot spread over processes."""
+        from peft import PeftModel
+
+        model, instead = self._prepared.model, "launch with examples/accelerate/ddp.yaml"
+        if model.config.is_encoder_decoder:
+            raise ValueError(
+                "FSDP cannot spread an encoder-decoder whose encoder and decoder share an "
+                f"embedding: {instead}"
+            )
+        if isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning:
+            raise ValueError(
+                f"FSDP cannot spread {type(self._prepared.recipe.method).__name__}, which embeds "
+                f"its prompt outside of the model: {instead}"
+            )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """For several processes the order that one would have with a batch as large as all theirs;
