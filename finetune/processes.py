@@ -30,7 +30,7 @@ def start(training: TrainingArguments) -> None:
             raise ValueError(
                 "accelerate launch was asked for several processes and started one, as it does "
                 "where it finds fewer than two GPUs: torchrun --nproc_per_node N starts N on any "
-                "machine, and so does accelerate launch --multi_gpu --num_processes N, without --cpu"
+                "machine, as does accelerate launch --multi_gpu --num_processes N, without --cpu"
             )
         return
     cpu = training.use_cpu or not torch.accelerator.is_available()

@@ -61,7 +61,7 @@ class FinetuneTrainer(Trainer):
         self._prepared = prepared
         if self.is_fsdp_enabled:
             self._check_fsdp()
-            self.model.to(args.device)  # scored before it is spread
+            self._move_model_to_device(prepared.model, args.device)  # scored before it is spread
         self.remove_callback(PrinterCallback)
         if args.disable_tqdm:
             self.remove_callback(ProgressCallback)
@@ -109,12 +109,22 @@ class FinetuneTrainer(Trainer):
         whole = 1 if self.args.dataloader_drop_last else self.args.train_batch_size * processes
         return _Order(sampler, seed, whole)
 
-    def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> Any:
+    def _get_dataloader(
+        self,
+        dataset: Any,
+        description: str,
+        batch_size: int,
+        sampler_fn: Any = None,
+        is_training: bool = False,
+        dataloader_key: str | None = None,
+    ) -> Any:
         """What `dataloader_drop_last` drops in training would be lost in a score."""
         drop = self.args.dataloader_drop_last
         self.args.dataloader_drop_last = drop and is_training
         try:
-            return super()._get_dataloader(*args, is_training=is_training, **kwargs)
+            return super()._get_dataloader(
+                dataset, description, batch_size, sampler_fn, is_training, dataloader_key
+            )
         finally:
             self.args.dataloader_drop_last = drop
 
@@ -166,10 +176,12 @@ class FinetuneTrainer(Trainer):
         """
         import numpy as np
 
+        model = self.model
+        assert model is not None
+        model.eval()
         statistics = np.zeros((len(encoded.examples), 2))
-        self.model.eval()
         for inputs in self.get_test_dataloader(encoded.rows):
-            _, found, rows = self.prediction_step(self.model, inputs, False)
+            _, found, rows = self.prediction_step(model, inputs, False)
             found, rows = self.accelerator.gather_for_metrics((found, rows))
             np.add.at(statistics, rows.cpu().numpy(), found.cpu().numpy())
         return statistics

@@ -191,11 +191,13 @@ def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
     (processes that generate texts of different lengths would wait for one another)."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
+    assert trainer.model is not None
     options = StateDictOptions(full_state_dict=True)
     weights = get_model_state_dict(trainer.model, options=options)
     whole = prepare(prepared.recipe, prepared.splits)
     whole.model.load_state_dict(weights)
-    trainer.model = whole.model.to(trainer.args.device)
+    trainer._move_model_to_device(whole.model, trainer.args.device)
+    trainer.model = whole.model
     return whole
 
 
