@@ -2,7 +2,8 @@
 
 ## make finetune RECIPE=quickstart/gpt2_last_layers [ARGS="--training.max-steps 10"]
 ##     trains, evaluates and writes runs/<study>/<arm>/; ARGS are overrides of the recipe
-##     with LAUNCH="accelerate launch --num_processes 4" on several GPUs
+##     LAUNCH="accelerate launch --num_processes 4" starts one process for each of four GPUs,
+##     LAUNCH="torchrun --nproc_per_node 2" two on any machine; the batch is that of all together
 ## make compare RECIPE=quickstart [ARGS="--seeds 0 1 2"]
 ##     runs what is missing of a study, then one table
 ## make plan RECIPE=quickstart/gpt2_last_layers

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if not _is_users(error):
             raise
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            # The first of several processes has mostly met the same error. It says so, and its
+            # launcher then ends this one.
+            signal.signal(signal.SIGTERM, lambda *_: os._exit(2))
+            time.sleep(30)
         print(f"finetune: {error}", file=sys.stderr)
         return 2
     return 0
@@ -167,11 +174,14 @@ def _plan(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
 
 def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     recipe = _loaded(arguments, rest)
+    from finetune.processes import is_first
     from finetune.reports.tables import print_result
     from finetune.verbs.run import run
 
     finished = (recipe.folder / "metrics.json").is_file()
     result = run(recipe)
+    if not is_first():
+        return
     if finished:
         print(f"{result.folder} is finished already; its result:")
     print_result(result)

@@ -158,6 +158,7 @@ def generate(
     decoding: Decoding,
     *,
     batch_size: int = 16,
+    share: tuple[int, int] = (0, 1),
 ) -> list[list[str]]:
     """`num_return_sequences` new texts for each prompt, in the prompts' order.
 
@@ -165,7 +166,8 @@ def generate(
     encoder reads, end token included. An empty one is begun with the beginning-of-text or else the
     end-of-text token. A prompt's texts do not depend on `batch_size` nor on the other prompts,
     rounding apart; sampled texts depend on the seed and on the prompt's place in `prompts`.
-    `batch_size` counts prompts: beams and samples multiply the rows.
+    `batch_size` counts prompts: beams and samples multiply the rows. `share` (i, n) leaves to n
+    processes a share each: process i's batches only, and no text for the other prompts.
 
     Raises:
         ValueError: a model that generates no text, or a prompt too long for it, before any work.
@@ -174,7 +176,8 @@ def generate(
     # Neighbours in length need little padding; the longest first, so that memory runs out at once.
     order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
     texts: list[list[str]] = [[] for _ in rows]
-    for start in range(0, len(order), batch_size):
+    process, processes = share
+    for start in range(process * batch_size, len(order), processes * batch_size):
         batch = order[start : start + batch_size]
         new = _continue(model, tokenizer, [rows[i] for i in batch], batch, decoding)
         for place, ids in enumerate(new):

@@ -92,6 +92,11 @@ def floors(prepared: Prepared, split: str) -> dict[str, Quality]:
 
 
 def _generated(prepared: Prepared, encoded: Encoded) -> list[str]:
+    """What the model writes for each example, every process its share of the batches."""
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+
+    state = PartialState()
     prompts = [list(example.prompt or ()) for example in encoded.examples]
     texts = generate(
         prepared.model,
@@ -99,8 +104,13 @@ def _generated(prepared: Prepared, encoded: Encoded) -> list[str]:
         prompts,
         prepared.recipe.decoding,
         batch_size=prepared.recipe.training.per_device_eval_batch_size,
+        share=(state.process_index, state.num_processes),
     )
-    return [candidates[0].strip() for candidates in texts]
+    written = {place: found[0].strip() for place, found in enumerate(texts) if found}
+    everywhere = {
+        place: text for share in gather_object([written]) for place, text in share.items()
+    }
+    return [everywhere[place] for place in range(len(prompts))]
 
 
 def _text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -52,6 +53,11 @@ def compare(
     from finetune.reports.tables import print_comparison, write_comparison
     from finetune.studies import arms, find, load, studies
 
+    if "LOCAL_RANK" in os.environ:
+        raise ValueError(
+            "compare starts the runs itself, one process each, and cannot be launched in several; "
+            "`finetune run` can, and compare reads a run that is finished"
+        )
     if not seeds:
         raise ValueError("compare needs at least one seed: --seeds 0 1 2")
     files = []
@@ -156,6 +162,7 @@ def _circumstances(runs: Sequence[Run]) -> str:
     manifests = [json.loads((run.folder / "manifest.json").read_text()) for run in runs]
     hardware = {
         f"{found['cpus']} CPU cores ({found['threads']} threads)"
+        + (f", {found['processes']} processes" if found.get("processes", 1) > 1 else "")
         + (f", {', '.join(found['gpus'])}" if found["gpus"] else "")
         for found in (manifest["hardware"] for manifest in manifests)
     }

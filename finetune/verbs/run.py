@@ -23,6 +23,7 @@ from finetune.evaluation.evaluate import (
 )
 from finetune.models import Pretrained
 from finetune.prepare import Prepared, prepare
+from finetune.processes import is_first, on_first, start
 from finetune.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -64,12 +65,15 @@ class Run:
 def run(recipe: Recipe) -> Run:
     """Trains and scores `recipe`; a finished run is read, an unfinished one goes on.
 
+    Of several processes (see `finetune.processes`) each calls it; the first alone writes.
+
     Raises: ValueError where the recipe, its data or its folder cannot be used.
     """
+    start(recipe.training)
     splits = recipe.data.load(recipe.task.inputs)
     folder = recipe.folder
     identity = recipe.identity(splits.fingerprint)
-    if is_finished(folder, recipe, identity):
+    if on_first(lambda: is_finished(folder, recipe, identity)):
         return Run.read(folder)
     prepared = prepare(recipe, splits)
     args = recipe.training.resolve(
@@ -79,7 +83,7 @@ def run(recipe: Recipe) -> Run:
         validated="validation" in prepared.encoded,
     )
     check(prepared)
-    _begin(folder, prepared, identity)
+    on_first(lambda: _begin(folder, prepared, identity))
     _train_and_score(folder, prepared, args)
     return Run.read(folder)
 
@@ -113,56 +117,91 @@ def is_finished(folder: Path, recipe: Recipe, identity: str) -> bool:
 
 def _begin(folder: Path, prepared: Prepared, identity: str) -> None:
     """What must lie in the folder before anything is trained."""
+    from finetune.training.trainer import sound_checkpoint
+
     recipe, splits = prepared.recipe, prepared.splits
     folder.mkdir(parents=True, exist_ok=True)
+    manifest = _manifest(recipe, splits, identity)
+    if sound_checkpoint(folder / "checkpoints") is not None:
+        there = json.loads((folder / "manifest.json").read_text())["hardware"].get("processes", 1)
+        here = manifest["hardware"]["processes"]
+        if there != here:
+            raise ValueError(
+                f"{folder} was begun by {there} processes and its batches are theirs, this is "
+                f"{here}: start as many, or delete it and begin anew"
+            )
     _write_json(folder / "recipe.json", recipe.to_dict())
-    _write_json(folder / "manifest.json", _manifest(recipe, splits, identity))
+    _write_json(folder / "manifest.json", manifest)
 
 
 def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) -> None:
     import torch
-    from transformers import set_seed
+    from accelerate.utils import gather_object, set_seed
 
     from finetune.reports.tables import print_prepared
     from finetune.training.trainer import FinetuneTrainer, History, sound_checkpoint
 
     recipe = prepared.recipe
-    print_prepared(prepared)
+    if is_first():
+        print_prepared(prepared)
     trainer = FinetuneTrainer(prepared, args)
     scored = scored_split(prepared)
     before = _before(folder, trainer, prepared, scored)
 
-    checkpoint = sound_checkpoint(folder / "checkpoints")
+    checkpoint = on_first(lambda: sound_checkpoint(folder / "checkpoints"))
     history = History(folder / "history.jsonl", resumed_from=checkpoint)
     trainer.add_callback(history)
-    if checkpoint is not None:
+    if checkpoint is not None and is_first():
         print(f"resumes from {checkpoint.name}", flush=True)
-    set_seed(recipe.training.seed)  # whatever was drawn before, training starts from the seed
+    # Whatever was drawn before, training starts from the seed; dropout differs between processes.
+    set_seed(recipe.training.seed, device_specific=True)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     train_seconds = history.seconds()
+    if trainer.is_fsdp_enabled:
+        prepared = _whole(prepared, trainer)
 
-    _save_model(folder / "model", prepared)
+    on_first(lambda: _save_model(folder / "model", prepared))
     evaluation = Evaluation({}, [])
     if scored is not None:
         evaluation = evaluate(trainer, prepared, scored)
     parameters = list(prepared.model.parameters())
     read = _tokens(prepared) * (trainer.state.epoch or 0)
+    peak = (
+        torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _peak_resident_bytes()
+    )
     metrics = {
         "quality": evaluation.quality,
         "validation": _best(trainer),
         **before,
         "cost": {
             "train_seconds": round(train_seconds, 2),
-            "peak_memory_bytes": torch.cuda.max_memory_allocated()
-            if torch.cuda.is_available()
-            else _peak_resident_bytes(),
-            "tokens_per_second": round(read / train_seconds, 1),
+            "peak_memory_bytes": max(gather_object([peak])),  # of the process that took most
+            "tokens_per_second": round(read / train_seconds, 1),  # of all processes together
             "steps": trainer.state.global_step,
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
             "total_parameters": sum(p.numel() for p in parameters),
             "model_bytes": sum(path.stat().st_size for path in (folder / "model").iterdir()),
         },
     }
+    on_first(lambda: _finish(folder, evaluation, metrics))
+
+
+def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
+    """With the trained weights in one piece, after FSDP has spread them: to save and to generate
+    (processes that generate texts of different lengths would wait for one another)."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    assert trainer.model is not None
+    options = StateDictOptions(full_state_dict=True)
+    weights = get_model_state_dict(trainer.model, options=options)
+    whole = prepare(prepared.recipe, prepared.splits)
+    whole.model.load_state_dict(weights)
+    trainer._move_model_to_device(whole.model, trainer.args.device)
+    trainer.model = whole.model
+    return whole
+
+
+def _finish(folder: Path, evaluation: Evaluation, metrics: dict[str, Any]) -> None:
     lines = [json.dumps(row, ensure_ascii=False) for row in evaluation.predictions]
     _write(folder / "predictions.jsonl", "\n".join(lines) + "\n" if lines else "")
     _write_json(folder / "metrics.json", metrics)  # last: present means finished
@@ -173,18 +212,22 @@ def _before(
 ) -> dict[str, dict[str, Any]]:
     """The untouched model's scores and the floors; kept, so that a resumed run has them too."""
     kept = folder / "before.json"
-    if kept.is_file():
-        found: dict[str, dict[str, Any]] = json.loads(kept.read_text())
+    found: dict[str, dict[str, Any]] | None
+    found = on_first(lambda: json.loads(kept.read_text()) if kept.is_file() else None)
+    if found is not None:
         return found
     untouched: Quality = {}
     if scored is not None and isinstance(prepared.recipe.model, Pretrained):
         with untouched_model(prepared):
             untouched = evaluate(trainer, prepared, scored).quality
-    before = {
-        "untouched": untouched,
-        "floors": {} if scored is None else floors(prepared, scored),
-    }
-    _write_json(kept, before)
+
+    def rest() -> dict[str, dict[str, Any]]:
+        lowest = {} if scored is None else floors(prepared, scored)
+        before: dict[str, dict[str, Any]] = {"untouched": untouched, "floors": lowest}
+        _write_json(kept, before)
+        return before
+
+    before: dict[str, dict[str, Any]] = on_first(rest)
     return before
 
 
@@ -262,6 +305,7 @@ def _manifest(recipe: Recipe, splits: Splits, identity: str) -> dict[str, Any]:
         | {name: version(name) for name in LIBRARIES},
         "hardware": {
             "machine": platform.machine(),
+            "processes": int(os.environ.get("WORLD_SIZE", "1")),
             "cpus": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "gpus": gpus,

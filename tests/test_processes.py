@@ -1,0 +1,191 @@
+"""Two processes and one: the same losses, rows and scores; one writer, one message, one end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_simple_launcher_cmd_env
+
+from finetune import Run, compare, run
+from finetune.training.trainer import BLANK
+from tests.conftest import WORDS, build, tokenizer
+from tests.two_processes import recipe, watched
+
+ARM = '''"""An arm."""
+from finetune import *
+
+recipe = Recipe(
+    model=Pretrained("{base}"),
+    task=Completion(max_prompt_tokens=32, max_completion_tokens=16),
+    data=Data(train="rows.jsonl", test_fraction=0.2),
+    method={method},
+    training=Training(**dict(num_train_epochs=1, learning_rate=1e-2, logging_steps=1,
+                             per_device_eval_batch_size=2) | dict({more})),
+    decoding=Decoding(max_new_tokens=6),
+)
+'''
+RESUMED = "eval_strategy='steps', eval_steps=2, save_strategy='steps', save_steps=2"
+ARMS = {
+    "full": ("gpt2", "Full()", ""),
+    "partial": ("t5", 'Partial("decoder.blocks[-1:]")', "gradient_checkpointing=True"),
+    "lora": ("gpt2", "LoRA()", "gradient_accumulation_steps=2, num_train_epochs=2"),
+    "prompt": ("gpt2", "PromptTuning()", "dataloader_drop_last=True, num_train_epochs=2"),
+    "grouped": ("gpt2", "Full()", "train_sampling_strategy='group_by_length', num_train_epochs=2"),
+    "killed": ("gpt2", "LoRA()", RESUMED),
+}
+
+
+def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Two processes of a module, ended within minutes whatever happens."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node", "2", "-m", *arguments]
+    root = str(Path(__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=600, check=False
+    )
+
+
+@dataclass(frozen=True)
+class Launched:
+    process: subprocess.CompletedProcess[str]
+    ended: float
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
+    """Every arm by two processes, started once; of the last, one process dies at its third step."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("processes"))
+    for kind in ("gpt2", "t5"):
+        build(kind).save_pretrained(kind)
+        tokenizer(kind).save_pretrained(kind)
+    # 46 rows to train on, 8 to validate with, 9 to score: the training rows and the scored ones do
+    # not come out even.
+    rows = [{"source": f"{a} {b}", "target": b} for a in WORDS[:9] for b in WORDS[:7]]
+    Path("rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    Path("mine").mkdir()
+    Path("mine/__init__.py").write_text('"""A study of a test\'s own."""\n')
+    for name, (base, method, more) in ARMS.items():
+        Path(f"mine/{name}.py").write_text(ARM.format(base=base, method=method, more=more))
+    Path("mine/lasting.py").write_text(Path("mine/killed.py").read_text())
+    process = launch("tests.two_processes", *ARMS)
+    yield Launched(process, time.time())
+    os.chdir(before)
+
+
+@pytest.fixture(scope="module", params=["full", "partial", "lora", "prompt"])
+def both(request: pytest.FixtureRequest, two: Launched) -> tuple[str, Run, Run]:
+    """An arm by one process and by two, with the same rows in a step."""
+    watched(request.param, "one", 8)
+    first, second = Path("one", request.param), Path("two", request.param)
+    assert (second / "metrics.json").is_file(), two.process.stderr
+    return request.param, Run.read(first), Run.read(second)
+
+
+def losses(folder: Path) -> list[float]:
+    points = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    return [point[name] for point in points for name in ("loss", "eval_loss") if name in point]
+
+
+def rows(folder: str, arm: str, rank: int) -> dict[str, list[int]]:
+    """Those one process read, by step; of the blanks that even out the last step, none."""
+    read = json.loads(Path(f"{folder}-{arm}-{rank}.json").read_text())
+    return {step: [row for row in found if row != BLANK] for step, found in read.items()}
+
+
+def test_two_processes_have_the_losses_of_one(both: tuple[str, Run, Run]) -> None:
+    _, one, two = both
+    assert len(losses(one.folder)) >= 6
+    assert losses(two.folder) == pytest.approx(losses(one.folder), abs=1e-4)
+
+
+def test_two_processes_have_the_scores_of_one(both: tuple[str, Run, Run]) -> None:
+    _, one, two = both
+    for when in ("quality", "untouched"):
+        for metric, entry in one.metrics[when].items():
+            assert two.metrics[when][metric] == {
+                **entry,
+                "value": pytest.approx(entry["value"], rel=1e-4),
+            }
+    assert len(two.predictions()) == 9
+    for first, second in zip(one.predictions(), two.predictions(), strict=True):
+        assert second["prediction"] == first["prediction"]
+        assert second["tokens"] == first["tokens"] > 0
+        assert second["nats"] == pytest.approx(first["nats"], rel=1e-4)
+
+
+def test_each_step_of_two_processes_reads_the_rows_of_one(both: tuple[str, Run, Run]) -> None:
+    arm, _, _ = both
+    one, first, second = rows("one", arm, 0), rows("two", arm, 0), rows("two", arm, 1)
+    for step, read in one.items():
+        assert sorted(first[step] + second[step]) == sorted(read)
+
+
+def test_grouped_by_length_each_row_is_read_once_an_epoch(two: Launched) -> None:
+    by_step = [rows("two", "grouped", rank) for rank in (0, 1)]
+    read = Counter(row for steps in by_step for found in steps.values() for row in found)
+    assert set(read.values()) == {2}  # epochs
+    assert len(read) == 46
+
+
+def test_one_process_of_two_prints_and_writes(two: Launched) -> None:
+    assert two.process.stdout.count("step 1/") == len(ARMS)
+    lines = Path("two/full/history.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in lines]
+    assert steps == [1, 2, 3, 4, 5, 6, 6]
+    manifest = json.loads(Path("two/full/manifest.json").read_text())
+    assert manifest["hardware"]["processes"] == 2
+    assert "find_unused_parameters" not in two.process.stderr
+
+
+def test_a_process_that_dies_ends_the_other_and_the_run_goes_on_where_it_was(
+    two: Launched,
+) -> None:
+    assert two.process.returncode != 0
+    assert two.ended - Path("died").stat().st_mtime < 30
+    with pytest.raises(ValueError, match="begun by 2 processes"):
+        run(recipe("killed", "two", 4))
+    again = ["--training.output-dir", "two/killed", "--training.per-device-train-batch-size", "4"]
+    resumed = launch("finetune", "run", "mine/killed.py", *again)
+    assert resumed.stdout.count("resumes from checkpoint-2") == 1, resumed.stderr
+    watched("lasting", "one", 8)
+    assert losses(Path("two/killed")) == pytest.approx(losses(Path("one/lasting")), abs=1e-4)
+
+
+def test_a_users_mistake_is_said_once(two: Launched) -> None:
+    """Here one that only the first process looks for."""
+    other = ["--training.output-dir", "two/full", "--training.learning-rate", "0.5"]
+    refused = launch("finetune", "run", "mine/full.py", *other)
+    assert refused.stderr.count("finetune: two/full holds a different run") == 1
+    assert refused.stderr.count("finetune: ") == 1
+    assert "exitcode  : 2" in refused.stderr
+    assert refused.returncode != 0
+
+
+def test_a_launcher_that_started_fewer_processes_is_told_of(
+    two: Launched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["--cpu", "--num_processes", "2", "-m", "finetune", "run", "mine/full.py"]
+    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(asked))
+    _, environment = prepare_simple_launcher_cmd_env(arguments)  # what accelerate launch starts
+    for name in ("ACCELERATE_MIXED_PRECISION", "MASTER_PORT"):
+        monkeypatch.setenv(name, environment[name])
+    with pytest.raises(ValueError, match="torchrun --nproc_per_node"):
+        run(recipe("full", "fewer", 4))
+
+
+def test_compare_is_not_launched_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(ValueError, match="starts the runs itself"):
+        compare(["quickstart"])
