@@ -28,7 +28,6 @@ from finetune.recipe import Recipe
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-    from finetune.data import Splits
     from finetune.training.trainer import FinetuneTrainer
 
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "finetune-recipes")
@@ -64,23 +63,31 @@ class Run:
 def run(recipe: Recipe) -> Run:
     """Trains and scores `recipe`; a finished run is read, an unfinished one goes on.
 
-    Raises: ValueError where the recipe, its data or its folder cannot be used.
+    With `training.push_to_hub` it ends on the Hub; that it may is found out before training.
+
+    Raises: ValueError where the recipe, its data, its folder or the Hub cannot be used.
     """
+    from finetune.verbs.push import push, reserve
+
+    repo, private = recipe.training.destination, recipe.training.hub_private_repo
     splits = recipe.data.load(recipe.task.inputs)
     folder = recipe.folder
     identity = recipe.identity(splits.fingerprint)
-    if is_finished(folder, recipe, identity):
-        return Run.read(folder)
-    prepared = prepare(recipe, splits)
-    args = recipe.training.resolve(
-        folder / "checkpoints",
-        learning_rate=recipe.method.learning_rate,
-        metric=recipe.task.metric,
-        validated="validation" in prepared.encoded,
-    )
-    check(prepared)
-    _begin(folder, prepared, identity)
-    _train_and_score(folder, prepared, args)
+    if not is_finished(folder, recipe, identity):
+        prepared = prepare(recipe, splits)
+        args = recipe.training.resolve(
+            folder / "checkpoints",
+            learning_rate=recipe.method.learning_rate,
+            metric=recipe.task.metric,
+            validated="validation" in prepared.encoded,
+        )
+        check(prepared)
+        if repo is not None:
+            repo = reserve(repo, private)
+        _begin(folder, prepared, identity)
+        _train_and_score(folder, prepared, args)
+    if repo is not None:
+        push(folder, repo, private)
     return Run.read(folder)
 
 
@@ -113,16 +120,17 @@ def is_finished(folder: Path, recipe: Recipe, identity: str) -> bool:
 
 def _begin(folder: Path, prepared: Prepared, identity: str) -> None:
     """What must lie in the folder before anything is trained."""
-    recipe, splits = prepared.recipe, prepared.splits
+    recipe = prepared.recipe
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "recipe.json", recipe.to_dict())
-    _write_json(folder / "manifest.json", _manifest(recipe, splits, identity))
+    _write_json(folder / "manifest.json", _manifest(prepared, identity))
 
 
 def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) -> None:
     import torch
     from transformers import set_seed
 
+    from finetune.reports.card import card
     from finetune.reports.tables import print_prepared
     from finetune.training.trainer import FinetuneTrainer, History, sound_checkpoint
 
@@ -165,6 +173,8 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
     }
     lines = [json.dumps(row, ensure_ascii=False) for row in evaluation.predictions]
     _write(folder / "predictions.jsonl", "\n".join(lines) + "\n" if lines else "")
+    text = card(Run(folder, recipe, metrics), str(folder / "model"))
+    _write(folder / "model" / "README.md", text)
     _write_json(folder / "metrics.json", metrics)  # last: present means finished
 
 
@@ -209,6 +219,10 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
         decoding = prepared.recipe.decoding.config(model, prepared.tokenizer)
         base.generation_config = decoding
     if isinstance(model, PeftModel):
+        assert isinstance(prepared.recipe.model, Pretrained)
+        config = model.active_peft_config
+        config.base_model_name_or_path = prepared.recipe.model.base
+        config.revision = prepared.recipe.model.revision
         # "auto" would ask the Hub about the base; no method of ours resizes its embeddings.
         model.save_pretrained(str(folder), save_embedding_layers=False)
     else:
@@ -246,14 +260,18 @@ def _peak_resident_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _manifest(recipe: Recipe, splits: Splits, identity: str) -> dict[str, Any]:
+def _manifest(prepared: Prepared, identity: str) -> dict[str, Any]:
     import torch
 
+    recipe, splits = prepared.recipe, prepared.splits
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "identity": identity,
         "fingerprint": splits.fingerprint,
         "split_hashes": splits.hashes,
+        "examples": {name: len(encoded.examples) for name, encoded in prepared.encoded.items()},
+        "base": recipe.model.hub_id if isinstance(recipe.model, Pretrained) else None,
+        "trained": prepared.adapted.summary,
         "seed": recipe.training.seed,
         "command": sys.argv,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
