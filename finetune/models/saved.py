@@ -65,13 +65,15 @@ def _open(name: str) -> Loaded:
     elif not (folder / "adapter_config.json").is_file():
         return Pretrained(name).load()
     from peft import PeftConfig, PeftModel
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, GenerationConfig
 
     config = PeftConfig.from_pretrained(str(folder))
     base = Pretrained(config.base_model_name_or_path, revision=config.revision).load()
     tokenizer = base.tokenizer
     if (folder / "tokenizer_config.json").is_file():
         tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    if (folder / "generation_config.json").is_file():  # the run's, which peft leaves aside
+        base.model.generation_config = GenerationConfig.from_pretrained(str(folder))
     return Loaded(PeftModel.from_pretrained(base.model, str(folder)), tokenizer)
 
 

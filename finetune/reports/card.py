@@ -63,7 +63,7 @@ def _metadata(
             dataset_config=data.config if dataset else None,
             dataset_split=entry["split"],
             metric_type=metric,
-            metric_name=SHOWN[metric],
+            metric_name=SHOWN.get(metric, metric),
             metric_value=round(entry["value"], 6),
         )
         for metric, entry in run.metrics["quality"].items()
