@@ -29,10 +29,11 @@ from finetune import (
     run,
 )
 from finetune.cli import main
+from finetune.methods import Method
 from tests.conftest import WORDS, build, tokenizer
 from tests.hub import Failure, Hub
 
-METHODS = {
+METHODS: dict[str, tuple[str, Method]] = {
     "gpt2-full": ("base-gpt2", Full()),
     "t5-full": ("base-t5", Full()),
     "lora": ("tiny-gpt2", LoRA(r=2)),

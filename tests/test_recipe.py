@@ -208,7 +208,7 @@ OTHER_THAN_DEFAULT: dict[str, Any] = {
 
 
 def test_a_run_that_is_pushed_names_its_repository_and_trainer_itself_pushes_nothing() -> None:
-    with pytest.raises(ValueError, match="--training.hub-model-id OWNER/NAME"):
+    with pytest.raises(ValueError, match=r"--training\.hub-model-id OWNER/NAME"):
         assert Training(push_to_hub=True).destination
     pushed = Training(push_to_hub=True, hub_model_id="me/it")
     assert pushed.destination == "me/it"
