@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from finetune.tasks import Completion, LanguageModeling, SpanCorruption
     from finetune.verbs.compare import compare
     from finetune.verbs.plan import plan
+    from finetune.verbs.push import push
     from finetune.verbs.run import Run, run
 
 _HOMES = {
@@ -24,6 +25,7 @@ _HOMES = {
     "finetune.methods": ("IA3", "Full", "LoRA", "Partial", "PrefixTuning", "PromptTuning"),
     "finetune.models": ("Pretrained", "Scratch"),
     "finetune.verbs.plan": ("plan",),
+    "finetune.verbs.push": ("push",),
     "finetune.recipe": ("Recipe", "Training"),
     "finetune.verbs.run": ("Run", "run"),
     "finetune.tasks": ("Completion", "LanguageModeling", "SpanCorruption"),
@@ -49,6 +51,7 @@ __all__ = [
     "Training",
     "compare",
     "plan",
+    "push",
     "run",
 ]
 

@@ -110,6 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--output", type=Path, help="JSONL is written here, not to the terminal")
     added.add_argument("--raw", action="store_true", help="leave out the recipe's prompt template")
     added.add_argument("--batch-size", type=int, default=16)
+    added = verb("push", _push, "a finished run to the Hub, with its card")
+    added.add_argument("run", help="a run's folder, such as runs/study/arm")
+    added.add_argument("repo", help="the repository: OWNER/NAME")
+    added.add_argument("--public", action="store_true", help="a new repository is private without")
     return parser
 
 
@@ -236,6 +240,13 @@ def _generate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
         print("\n".join(lines))
     else:
         arguments.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _push(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    _quiet()
+    from finetune.verbs.push import push
+
+    push(arguments.run, arguments.repo, private=not arguments.public)
 
 
 def _help(verb: str) -> None:

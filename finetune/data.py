@@ -66,17 +66,20 @@ class Data:
     """The share of train that becomes test where none is given."""
     limit: int | None = None
     """At most so many training rows, chosen by their hash: the same for every method and seed."""
+    language: str | None = None
+    """The language of the texts, by its code (en, zh), for the model's card."""
 
     def overridden(self, **changes: Any) -> Data:
         """These data with fields changed by a user.
 
         Files as a new `train` are other data: what described the old ones (name, config, revision,
-        validation, test, columns, group) falls back to its default unless changed as well.
+        validation, test, columns, group, language) falls back to its default unless changed too.
         """
         train = changes.get("train", self.train)
         if train != self.train and changes.get("name") is None and _means_files(train):
             fresh: dict[str, Any] = {"name": None, "config": None, "revision": None}
             fresh |= {"validation": None, "test": None, "columns": {}, "group": None}
+            fresh |= {"language": None}
             changes = fresh | changes
         return replace(self, **changes)
 

@@ -32,8 +32,10 @@ OWNED = {
     "do_predict": "the verb: `finetune generate`",
     "resume_from_checkpoint": "the same command again resumes",
     "use_cache": "training never needs it, generation always uses it",
-    "push_to_hub": "`finetune push`",
     "hub_token": "the environment variable HF_TOKEN; a recipe is written into the run folder",
+    "hub_strategy": "training.push_to_hub pushes once, at the end",
+    "hub_always_push": "training.push_to_hub pushes once, at the end",
+    "hub_revision": "`finetune push` and training.push_to_hub push to main",
 }
 """Fields of TrainingArguments that the pipeline sets itself, and what to use instead."""
 
@@ -63,9 +65,23 @@ class Training(TrainingArguments):
     per_device_eval_batch_size: int = 16
     disable_tqdm: bool | None = True
     report_to: str | list[str] | None = "none"
+    push_to_hub: bool = False
+    """Push once, when the run is finished: what `finetune push` does. Needs hub_model_id."""
+    hub_private_repo: bool | None = True
+    """Of a repository that is created; none: what the owner's account says."""
 
     def __post_init__(self) -> None:
         """Left for `resolve`: derived values would stick and outlive an override."""
+
+    @property
+    def destination(self) -> str | None:
+        """The repository that the finished run is pushed to; none: it is not pushed."""
+        if self.push_to_hub and self.hub_model_id is None:
+            raise ValueError(
+                "training.push_to_hub needs the repository's name: "
+                "--training.hub-model-id OWNER/NAME"
+            )
+        return self.hub_model_id if self.push_to_hub else None
 
     def resolve(
         self, output_dir: Path, *, learning_rate: float, metric: str, validated: bool
@@ -80,6 +96,7 @@ class Training(TrainingArguments):
         values["learning_rate"] = (
             learning_rate if self.learning_rate is None else self.learning_rate
         )
+        values["push_to_hub"] = False  # Trainer would push checkpoints, and a card of its own
         chosen = (self.metric_for_best_model or metric).removeprefix("eval_")
         if chosen not in ("loss", metric):
             raise ValueError(
@@ -160,6 +177,9 @@ UNSEEN = (
     "run_name",
     "per_device_eval_batch_size",
     "save_total_limit",
+    "push_to_hub",
+    "hub_model_id",
+    "hub_private_repo",
 )
 """Training arguments that do not change what is learned."""
 

@@ -548,6 +548,7 @@ HUB = Data(
     columns={"a": "text"},
     group="id",
     limit=7,
+    language="en",
 )
 
 

@@ -149,6 +149,7 @@ def test_other_rows_make_another_run() -> None:
         {"training": Training(run_name="x", report_to="tensorboard", disable_tqdm=False)},
         {"training": Training(logging_steps=1, logging_first_step=True, log_level="error")},
         {"training": Training(per_device_eval_batch_size=2, save_total_limit=3)},
+        {"training": Training(push_to_hub=True, hub_model_id="a/b", hub_private_repo=False)},
     ],
     ids=" ".join,
 )
@@ -204,6 +205,15 @@ OTHER_THAN_DEFAULT: dict[str, Any] = {
     "resume_from_checkpoint": "checkpoint-1",
     "remove_unused_columns": False,
 }
+
+
+def test_a_run_that_is_pushed_names_its_repository_and_trainer_itself_pushes_nothing() -> None:
+    with pytest.raises(ValueError, match=r"--training\.hub-model-id OWNER/NAME"):
+        assert Training(push_to_hub=True).destination
+    pushed = Training(push_to_hub=True, hub_model_id="me/it")
+    assert pushed.destination == "me/it"
+    assert not resolved(pushed).push_to_hub
+    assert Training(hub_model_id="me/it").destination is None
 
 
 @pytest.mark.parametrize("name", OWNED)

@@ -40,6 +40,20 @@ class Pretrained:
     trust_remote_code: bool = False
     """Run the model's own code from its repository. Only for authors you trust."""
 
+    @property
+    def hub_id(self) -> str | None:
+        """Its name on the Hub; none: it is bundled, a folder or a file."""
+        path = Path(self.name).expanduser()
+        local = self.name in BUNDLED or path.suffix == ".gguf" or path.is_dir()
+        return None if local else self.name
+
+    @property
+    def base(self) -> str:
+        """What an adapter names as its base: a Hub id, or where it lies, from anywhere."""
+        if self.name in BUNDLED:
+            return str(BUNDLED[self.name])
+        return self.hub_id or str(Path(self.name).expanduser().absolute())
+
     def load(self, texts: Iterable[str] = ()) -> Loaded:
         """The model and its tokenizer. `texts` is ignored: this model has a tokenizer."""
         from transformers import AutoConfig, AutoTokenizer

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.models import Loaded, Pretrained
+from finetune.reach import hub_answers
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -18,7 +19,7 @@ class Saved:
     model: PreTrainedModel | PeftModel
     tokenizer: PreTrainedTokenizerBase
     run: Path | None
-    """The run folder, where there is one: it knows the prompt's template."""
+    """The run folder, or one with a pushed run's recipe.json: it knows the prompt's template."""
 
 
 def run_folder(name: str) -> Path | None:
@@ -42,23 +43,57 @@ def open_saved(name: str) -> Saved:
     """
     run = run_folder(name)
     if run is None:
-        loaded = _open(name)
+        loaded, recipe = _open(name), _hub_file(name, "recipe.json")
+        run = None if recipe is None else Path(recipe).parent
     else:
         if not (run / "metrics.json").is_file():
             raise ValueError(f"run {run} is not finished; the command that began it resumes it")
-        loaded = _open(str(run / "model"))
+        # A pushed run that was downloaded has its model beside the recipe.
+        loaded = _open(str(run / "model" if (run / "model").is_dir() else run))
     loaded.model.eval()
     return Saved(loaded.model, loaded.tokenizer, run)
 
 
 def _open(name: str) -> Loaded:
     folder = Path(name).expanduser()
-    if not (folder / "adapter_config.json").is_file():
+    if _hub_file(name, "adapter_config.json") is not None:
+        from huggingface_hub import snapshot_download
+
+        files = ["*.json", "adapter_model.*", "*.model", "*.txt", "*.jinja"]
+        offline = not hub_answers()
+        folder = Path(snapshot_download(name, allow_patterns=files, local_files_only=offline))
+    elif not (folder / "adapter_config.json").is_file():
         return Pretrained(name).load()
     from peft import PeftConfig, PeftModel
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, GenerationConfig
 
-    base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
-    model = Pretrained(base).load().model
-    tokenizer = AutoTokenizer.from_pretrained(str(folder))
-    return Loaded(PeftModel.from_pretrained(model, str(folder)), tokenizer)
+    config = PeftConfig.from_pretrained(str(folder))
+    base = Pretrained(config.base_model_name_or_path, revision=config.revision).load()
+    tokenizer = base.tokenizer
+    if (folder / "tokenizer_config.json").is_file():
+        tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    if (folder / "generation_config.json").is_file():  # the run's, which peft leaves aside
+        base.model.generation_config = GenerationConfig.from_pretrained(str(folder))
+    return Loaded(PeftModel.from_pretrained(base.model, str(folder)), tokenizer)
+
+
+def _hub_file(name: str, file: str) -> str | None:
+    """Where a file of a Hub repository lies in the cache, fetched if need be; none: it has none."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    if Pretrained(name).hub_id is None:
+        return None
+    try:
+        return hf_hub_download(name, file, local_files_only=not hub_answers())
+    except (HFValidationError, RemoteEntryNotFoundError, RepositoryNotFoundError):
+        return None
+    except LocalEntryNotFoundError as error:
+        if not hub_answers():
+            return None
+        raise ValueError(f"{name}: {file} cannot be fetched from the Hub; try again") from error

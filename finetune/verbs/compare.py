@@ -70,6 +70,11 @@ def compare(
     for file in files:
         for seed in seeds:
             recipe = overridden(load(str(file)), overrides)
+            if recipe.training.push_to_hub:
+                raise ValueError(
+                    f"{recipe.name}: compare pushes nothing; leave training.push_to_hub out, and "
+                    "push the run you choose: finetune push RUN REPO"
+                )
             place = _folder(recipe.name, output, overrides) / f"seed-{seed}"
             training = replace(recipe.training, seed=seed, output_dir=str(place))
             recipe = replace(recipe, training=training)

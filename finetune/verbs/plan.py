@@ -39,4 +39,6 @@ def plan(recipe: Recipe) -> Prepared:
         f"learning rate {args.learning_rate:g}, {schedule} schedule"
     )
     console.print(f"into {recipe.folder}")
+    if recipe.training.destination is not None:
+        console.print(f"and pushes the result to {recipe.training.destination}")
     return prepared

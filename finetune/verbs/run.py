@@ -29,7 +29,6 @@ from finetune.recipe import Recipe
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-    from finetune.data import Splits
     from finetune.training.trainer import FinetuneTrainer
 
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "finetune-recipes")
@@ -65,26 +64,33 @@ class Run:
 def run(recipe: Recipe) -> Run:
     """Trains and scores `recipe`; a finished run is read, an unfinished one goes on.
 
+    With `training.push_to_hub` it ends on the Hub; that it may is found out before training.
     Of several processes (see `finetune.processes`) each calls it; the first alone writes.
 
-    Raises: ValueError where the recipe, its data or its folder cannot be used.
+    Raises: ValueError where the recipe, its data, its folder or the Hub cannot be used.
     """
+    from finetune.verbs.push import push, reserve
+
     start(recipe.training)
+    repo, private = recipe.training.destination, recipe.training.hub_private_repo
     splits = recipe.data.load(recipe.task.inputs)
     folder = recipe.folder
     identity = recipe.identity(splits.fingerprint)
-    if on_first(lambda: is_finished(folder, recipe, identity)):
-        return Run.read(folder)
-    prepared = prepare(recipe, splits)
-    args = recipe.training.resolve(
-        folder / "checkpoints",
-        learning_rate=recipe.method.learning_rate,
-        metric=recipe.task.metric,
-        validated="validation" in prepared.encoded,
-    )
-    check(prepared)
-    on_first(lambda: _begin(folder, prepared, identity))
-    _train_and_score(folder, prepared, args)
+    if not on_first(lambda: is_finished(folder, recipe, identity)):
+        prepared = prepare(recipe, splits)
+        args = recipe.training.resolve(
+            folder / "checkpoints",
+            learning_rate=recipe.method.learning_rate,
+            metric=recipe.task.metric,
+            validated="validation" in prepared.encoded,
+        )
+        check(prepared)
+        if repo is not None:
+            on_first(lambda: reserve(repo, private))
+        on_first(lambda: _begin(folder, prepared, identity))
+        _train_and_score(folder, prepared, args)
+    if repo is not None:
+        on_first(lambda: push(folder, repo, private))
     return Run.read(folder)
 
 
@@ -119,9 +125,8 @@ def _begin(folder: Path, prepared: Prepared, identity: str) -> None:
     """What must lie in the folder before anything is trained."""
     from finetune.training.trainer import sound_checkpoint
 
-    recipe, splits = prepared.recipe, prepared.splits
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = _manifest(recipe, splits, identity)
+    manifest = _manifest(prepared, identity)
     if sound_checkpoint(folder / "checkpoints") is not None:
         there = json.loads((folder / "manifest.json").read_text())["hardware"].get("processes", 1)
         here = manifest["hardware"]["processes"]
@@ -130,7 +135,7 @@ def _begin(folder: Path, prepared: Prepared, identity: str) -> None:
                 f"{folder} was begun by {there} processes and its batches are theirs, this is "
                 f"{here}: start as many, or delete it and begin anew"
             )
-    _write_json(folder / "recipe.json", recipe.to_dict())
+    _write_json(folder / "recipe.json", prepared.recipe.to_dict())
     _write_json(folder / "manifest.json", manifest)
 
 
@@ -183,7 +188,7 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
             "model_bytes": sum(path.stat().st_size for path in (folder / "model").iterdir()),
         },
     }
-    on_first(lambda: _finish(folder, evaluation, metrics))
+    on_first(lambda: _finish(Run(folder, recipe, metrics), evaluation))
 
 
 def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
@@ -201,10 +206,13 @@ def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
     return whole
 
 
-def _finish(folder: Path, evaluation: Evaluation, metrics: dict[str, Any]) -> None:
+def _finish(run: Run, evaluation: Evaluation) -> None:
+    from finetune.reports.card import card
+
     lines = [json.dumps(row, ensure_ascii=False) for row in evaluation.predictions]
-    _write(folder / "predictions.jsonl", "\n".join(lines) + "\n" if lines else "")
-    _write_json(folder / "metrics.json", metrics)  # last: present means finished
+    _write(run.folder / "predictions.jsonl", "\n".join(lines) + "\n" if lines else "")
+    _write(run.folder / "model" / "README.md", card(run, str(run.folder / "model")))
+    _write_json(run.folder / "metrics.json", run.metrics)  # last: present means finished
 
 
 def _before(
@@ -252,6 +260,10 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
         decoding = prepared.recipe.decoding.config(model, prepared.tokenizer)
         base.generation_config = decoding
     if isinstance(model, PeftModel):
+        assert isinstance(prepared.recipe.model, Pretrained)
+        config = model.active_peft_config
+        config.base_model_name_or_path = prepared.recipe.model.base
+        config.revision = prepared.recipe.model.revision
         # "auto" would ask the Hub about the base; no method of ours resizes its embeddings.
         model.save_pretrained(str(folder), save_embedding_layers=False)
     else:
@@ -289,14 +301,18 @@ def _peak_resident_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _manifest(recipe: Recipe, splits: Splits, identity: str) -> dict[str, Any]:
+def _manifest(prepared: Prepared, identity: str) -> dict[str, Any]:
     import torch
 
+    recipe, splits = prepared.recipe, prepared.splits
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "identity": identity,
         "fingerprint": splits.fingerprint,
         "split_hashes": splits.hashes,
+        "examples": {name: len(encoded.examples) for name, encoded in prepared.encoded.items()},
+        "base": recipe.model.hub_id if isinstance(recipe.model, Pretrained) else None,
+        "trained": prepared.adapted.summary,
         "seed": recipe.training.seed,
         "command": sys.argv,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

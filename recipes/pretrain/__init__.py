@@ -12,4 +12,5 @@ data = Data(
     train="wikitext-2/train.txt",
     validation="wikitext-2/valid.txt",
     test="wikitext-2/test.txt",
+    language="en",
 )

@@ -10,7 +10,7 @@ table in README, made by `finetune compare quickstart --seeds 0 1`.
 
 from finetune import Completion, Data, Decoding, Training
 
-data = Data(train="package:chatterbot_corpus/data/english/*.yml", test_fraction=0.1)
+data = Data(train="package:chatterbot_corpus/data/english/*.yml", test_fraction=0.1, language="en")
 task = Completion(
     prompt="{source}\n", completion="{target}", max_prompt_tokens=96, max_completion_tokens=64
 )

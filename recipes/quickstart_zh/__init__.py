@@ -8,7 +8,7 @@ the pipeline on another script, not good Chinese. For that, name a Chinese model
 
 from finetune import Completion, Data, Decoding, Training
 
-data = Data(train="package:chatterbot_corpus/data/chinese/*.yml", test_fraction=0.1)
+data = Data(train="package:chatterbot_corpus/data/chinese/*.yml", test_fraction=0.1, language="zh")
 task = Completion(
     prompt="{source}\n", completion="{target}", max_prompt_tokens=128, max_completion_tokens=96
 )

@@ -1,0 +1,294 @@
+"""The model card: what a model was made of, how good it is, how it is used and made again."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune.models import BUNDLED, Pretrained
+from finetune.reports.tables import SHOWN, number
+from finetune.tasks import Completion, SpanCorruption
+
+if TYPE_CHECKING:
+    from finetune.data import Data
+    from finetune.verbs.run import Run
+
+LICENCE = ("license", "license_name", "license_link")
+
+
+def card(run: Run, name: str, *, base: str | None = None) -> str:
+    """The README.md of a run's model: metadata, then text.
+
+    `name`: what loads the model, its folder or its Hub id. `base`: the Hub id of the base model
+    where it got one after the run.
+    """
+    manifest = json.loads((run.folder / "manifest.json").read_text())
+    base = base or manifest["base"]
+    config_file = run.folder / "model" / "adapter_config.json"
+    adapter = json.loads(config_file.read_text()) if config_file.is_file() else None
+    licence = _licence(run, manifest["base"])
+    metadata = _metadata(run, name, base, licence, adapter is not None)
+    parts = [
+        f"---\n{metadata}\n---",
+        f"# {_title(run, name)}",
+        _origin(run, base, licence, manifest),
+        f"## Use\n\n```python\n{_snippet(run, name, adapter)}```",
+        *([_caution(adapter)] if _caution(adapter) else []),
+        f"## Results\n\n{_results(run)}",
+        f"## Cost\n\n{_cost(run, manifest)}",
+        f"## Again\n\n{_again(run, name, manifest)}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _title(run: Run, name: str) -> str:
+    return run.recipe.name or name.rpartition("/")[2]
+
+
+def _metadata(
+    run: Run, name: str, base: str | None, licence: dict[str, str], is_adapter: bool
+) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    recipe = run.recipe
+    data = recipe.data
+    dataset = _hub_data(data)
+    scores = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=dataset or "local",
+            dataset_name=_sources(data),
+            dataset_config=data.config if dataset else None,
+            dataset_split=entry["split"],
+            metric_type=metric,
+            metric_name=SHOWN.get(metric, metric),
+            metric_value=round(entry["value"], 6),
+        )
+        for metric, entry in run.metrics["quality"].items()
+        if math.isfinite(entry["value"])  # YAML's .inf and .nan are refused
+    ]
+    values: dict[str, Any] = {
+        **licence,
+        "language": data.language,
+        "library_name": "peft" if is_adapter else "transformers",
+        "pipeline_tag": None if _is_seq2seq(run) else "text-generation",
+        "base_model": base,
+        "base_model_relation": None if base is None else "adapter" if is_adapter else "finetune",
+        "datasets": [dataset] if dataset else None,
+        "tags": ["finetune-recipes", type(recipe.method).__name__.lower()],
+    }
+    if scores:
+        values |= {"model_name": _title(run, name), "eval_results": scores}
+    text: str = ModelCardData(
+        **{key: value for key, value in values.items() if value is not None}
+    ).to_yaml()
+    return text.strip()
+
+
+def _hub_data(data: Data) -> str | None:
+    return None if data.name is None or Path(data.name).exists() else data.name
+
+
+def _sources(data: Data) -> str:
+    """Where the rows came from, without anybody's folders."""
+    if data.name is not None:
+        return _hub_data(data) or Path(data.name).name
+    given = dict.fromkeys(s for s in (data.train, data.validation, data.test) if s is not None)
+    return ", ".join(file_name(source) for source in given)
+
+
+def file_name(source: str) -> str:
+    """A file or glob without its folder; what lies inside a package is the same everywhere."""
+    return source if source.startswith("package:") else Path(source).name
+
+
+def _licence(run: Run, hub_id: str | None) -> dict[str, str]:
+    """What the base model's own card says, where that card is at hand."""
+    from huggingface_hub import metadata_load, try_to_load_from_cache
+
+    model = run.recipe.model
+    if not isinstance(model, Pretrained):
+        return {}
+    file: Any = Path(model.base) / "README.md"
+    if hub_id is not None:
+        file = try_to_load_from_cache(hub_id, "README.md", revision=model.revision)
+    if not isinstance(file, str | Path) or not Path(file).is_file():
+        return {}
+    try:
+        found = metadata_load(file) or {}
+    except Exception:  # somebody else's card; what its reader raises for nonsense differs
+        return {}
+    return {key: found[key] for key in LICENCE if isinstance(found.get(key), str)}
+
+
+def _is_seq2seq(run: Run) -> bool:
+    folder = run.folder / "model"
+    if (folder / "config.json").is_file():
+        return bool(json.loads((folder / "config.json").read_text()).get("is_encoder_decoder"))
+    adapter = json.loads((folder / "adapter_config.json").read_text())
+    return bool(adapter["task_type"] == "SEQ_2_SEQ_LM")
+
+
+def _origin(run: Run, base: str | None, licence: dict[str, str], manifest: dict[str, Any]) -> str:
+    """Base, data, method: a list."""
+    recipe = run.recipe
+    model = recipe.model
+    if not isinstance(model, Pretrained):
+        config = ", ".join(f"{key} {value}" for key, value in model.config.items())
+        origin = f"none: `{model.architecture}` with fresh weights" + (
+            f" ({config})" * bool(config)
+        )
+    else:
+        bundled = " (bundled with finetune-recipes)" if model.name in BUNDLED else ""
+        own = model.name if model.name in BUNDLED else Path(model.name).name
+        origin = f"[{base}](https://huggingface.co/{base})" if base else f"`{own}`{bundled}"
+        if model.revision is not None:
+            origin += f", revision `{model.revision}`"
+        terms = licence.get("license_name", licence.get("license"))
+        origin += f", licence {terms}" if terms else ", whose licence holds for this model too"
+    data = recipe.data
+    dataset = _hub_data(data)
+    source = f"`{_sources(data)}`"
+    if dataset is not None:
+        source = f"[{dataset}](https://huggingface.co/datasets/{dataset})"
+        source += f", {data.config}" if data.config else ""
+    sizes = ", ".join(f"{split} {count:,}" for split, count in manifest["examples"].items())
+    lines = [
+        f"- **Base model**: {origin}",
+        f"- **Data**: {source}; examples: {sizes}; fingerprint `{manifest['fingerprint']}`",
+        f"- **Task**: `{_code(recipe.task)}`",
+        f"- **Method**: `{_code(recipe.method)}`",
+        *(f"  - {line}" for line in manifest["trained"]),
+    ]
+    return "\n".join(lines)
+
+
+def _code(value: object) -> str:
+    """A dataclass as Python writes it, on one line and safe inside backticks."""
+    return repr(value).replace("`", "'")
+
+
+def _snippet(run: Run, name: str, adapter: dict[str, Any] | None) -> str:
+    """Python that loads the model by plain libraries and prints what it answers."""
+    from transformers import AutoTokenizer
+
+    recipe, folder = run.recipe, run.folder / "model"
+    seq2seq = _is_seq2seq(run)
+    kind = "Seq2SeqLM" if seq2seq else "CausalLM"
+    remote = isinstance(recipe.model, Pretrained) and recipe.model.trust_remote_code
+    remote = remote or (
+        adapter is None and "auto_map" in json.loads((folder / "config.json").read_text())
+    )
+    code = ", trust_remote_code=True" if remote else ""
+    if adapter is None:
+        auto = f"AutoModelFor{kind}"
+        imports = [f"from transformers import {auto}, AutoTokenizer"]
+        load = f"model = {auto}.from_pretrained(name{code})"
+    else:
+        assert isinstance(recipe.model, Pretrained)
+        auto = f"AutoPeftModelFor{kind}"
+        also = ", GenerationConfig" if recipe.task.generates else ""
+        imports = [f"from peft import {auto}", f"from transformers import AutoTokenizer{also}"]
+        # Else the base comes in its file's dtype, often bfloat16, which it was not trained in.
+        load = f'model = {auto}.from_pretrained(name, dtype="{recipe.model.dtype}"{code})'
+
+    end = ""
+    if isinstance(recipe.task, Completion):
+        given = ", ".join(f'{column}="your {column}"' for column in recipe.task.inputs)
+        template = json.dumps(recipe.task.prompt, ensure_ascii=False)
+        prompt = f"{template}.format({given})"
+    elif isinstance(recipe.task, SpanCorruption):
+        prompt = '"The <extra_id_0> of the city."'
+        end = "  # <extra_id_0> and what stands for it"
+    else:
+        prompt = '"The"'
+    lines = [
+        *imports,
+        "",
+        f"name = {json.dumps(name, ensure_ascii=False)}",
+        f"tokenizer = AutoTokenizer.from_pretrained(name{code})",
+        load,
+        f"prompt = {prompt}",
+        'inputs = tokenizer(prompt, return_tensors="pt")',
+    ]
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=remote)
+    if not seq2seq and tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]:
+        lines.append("inputs = {key: ids[:, :-1] for key, ids in inputs.items()}  # goes on")
+    options = "**inputs"
+    if not recipe.task.generates:
+        options += ", max_new_tokens=50"
+    elif adapter is not None:
+        lines.append("settings = GenerationConfig.from_pretrained(name)")
+        options += ", generation_config=settings"
+    skip = not isinstance(recipe.task, SpanCorruption)
+    new = "0" if seq2seq else '0, inputs["input_ids"].shape[1] :'
+    lines += [
+        f"output = model.generate({options})[{new}]",
+        f"print(tokenizer.decode(output, skip_special_tokens={skip})){end}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _caution(adapter: dict[str, Any] | None) -> str:
+    if adapter is None or adapter["task_type"] != "CAUSAL_LM":
+        return ""
+    if adapter["peft_type"] not in ("PROMPT_TUNING", "P_TUNING"):
+        return ""
+    return (
+        "One prompt at a time: in a batch that is padded on the left, PEFT puts the soft prompt "
+        "before the padding and loses the positions, and answers get worse without a word. "
+        "`finetune generate` batches exactly."
+    )
+
+
+def _results(run: Run) -> str:
+    metrics = run.metrics
+    columns = {"this model": metrics["quality"], "untouched": metrics["untouched"]}
+    columns |= {f"{name} (floor)": quality for name, quality in metrics["floors"].items()}
+    columns = {name: quality for name, quality in columns.items() if quality}
+    if not metrics["quality"]:
+        return "Not measured: the data had neither a test nor a validation split."
+    rows = [["", *columns], [":---", *["---:"] * len(columns)]]
+    for metric, label in SHOWN.items():
+        entries = [quality.get(metric) for quality in columns.values()]
+        if any(entries):
+            better = "higher" if next(filter(None, entries))["higher_is_better"] else "lower"
+            cells = [number(entry["value"]) if entry else "" for entry in entries]
+            rows.append([f"{label} ({better} is better)", *cells])
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    entry = next(iter(metrics["quality"].values()))
+    about = [f"{entry['n']:,} examples of the {entry['split']} split, scored once."]
+    if "untouched" in columns:
+        about.append("*Untouched*: the base model before training.")
+    if any("floor" in name for name in columns):
+        about.append(
+            "*Floors* need no model: token frequencies, and the answer to the most similar prompt."
+        )
+    about.append("The loss is in nats a token, comparable within one vocabulary only.")
+    return f"{table}\n\n{' '.join(about)}"
+
+
+def _cost(run: Run, manifest: dict[str, Any]) -> str:
+    cost, hardware = run.metrics["cost"], manifest["hardware"]
+    machine = ", ".join(hardware["gpus"]) or f"a CPU, threads: {hardware['threads']}"
+    return (
+        f"{cost['train_seconds']:,.0f} s of training on {machine}, {cost['steps']:,} steps, "
+        f"{cost['tokens_per_second']:,.0f} tokens a second, at most "
+        f"{cost['peak_memory_bytes'] / 2**20:,.0f} MiB; the model's files take "
+        f"{cost['model_bytes'] / 2**20:.1f} MiB."
+    )
+
+
+def _again(run: Run, name: str, manifest: dict[str, Any]) -> str:
+    here = name == str(run.folder / "model")
+    lines = [] if here else [f"hf download {name} recipe.json --local-dir ."]
+    file = run.folder / "recipe.json" if here else "recipe.json"
+    lines.append(f"finetune run --from {file} --training.output-dir again")
+    text = "```\n" + "\n".join(lines) + "\n```"
+    data = run.recipe.data
+    if not here and data.name is None and not data.train.startswith("package:"):
+        text += f"\n\nThe data, `{_sources(data)}`, must lie in the working directory."
+    versions = ", ".join(f"{key} {value}" for key, value in manifest["versions"].items())
+    return f"{text}\n\nMade with {versions}; seed {manifest['seed']}."
