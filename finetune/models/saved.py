@@ -56,9 +56,11 @@ def _open(name: str) -> Loaded:
     if not (folder / "adapter_config.json").is_file():
         return Pretrained(name).load()
     from peft import PeftConfig, PeftModel
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, GenerationConfig
 
     base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
     model = Pretrained(base).load().model
+    if (folder / "generation_config.json").is_file():  # as it was trained to be used
+        model.generation_config = GenerationConfig.from_pretrained(str(folder))
     tokenizer = AutoTokenizer.from_pretrained(str(folder))
     return Loaded(PeftModel.from_pretrained(model, str(folder)), tokenizer)
