@@ -111,8 +111,9 @@ def test_a_fresh_process_reads_it_with_plain_transformers_to_the_same_tokens(
         name = adapter(kind, LoRA(r=2), tmp_path / kind)
         folders.append(str(merge(name, tmp_path / kind / "out").folder))
         saved = open_saved(name)
+        model: Any = saved.model
         ids: Any = saved.tokenizer("the quick brown", return_tensors="pt")
-        expected.append(saved.model.generate(**ids, max_new_tokens=12).tolist())
+        expected.append(model.generate(**ids, max_new_tokens=12).tolist())
     command = [sys.executable, "-c", code, *folders]
     said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
     assert [json.loads(line) for line in said.splitlines()] == expected
@@ -142,9 +143,9 @@ def test_a_runs_own_prompts_prove_it_and_its_decoding_goes_along(
     assert main(["merge", str(result.folder), str(tmp_path / "out")]) == 0
     assert f"out: {min(8, len(result.predictions()))} prompts, the same" in capsys.readouterr().out
     config = open_saved(str(tmp_path / "out")).model.generation_config
-    assert Decoding.of(config) == recipe.decoding  # type: ignore[arg-type]  # it generates
+    assert Decoding.of(config) == recipe.decoding
     adapted = open_saved(str(result.folder)).model.generation_config
-    assert Decoding.of(adapted) == recipe.decoding  # type: ignore[arg-type]  # it generates
+    assert Decoding.of(adapted) == recipe.decoding
 
 
 def test_a_weight_changed_between_is_refused_and_nothing_stays(
