@@ -82,7 +82,7 @@ def _save_fresh(model: str, folder: Path, options: argparse.Namespace) -> str:
     from transformers import (
         GPT2Config,
         GPT2LMHeadModel,
-        GPT2TokenizerFast,
+        GPT2Tokenizer,
         T5Config,
         T5ForConditionalGeneration,
         T5Tokenizer,
@@ -92,7 +92,7 @@ def _save_fresh(model: str, folder: Path, options: argparse.Namespace) -> str:
     tokenizer: Any
     network: Any
     if model == "gpt2":
-        tokenizer = GPT2TokenizerFast.from_pretrained(options.gpt2_tokenizer)
+        tokenizer = GPT2Tokenizer.from_pretrained(options.gpt2_tokenizer)
         network = GPT2LMHeadModel(GPT2Config())
     else:
         tokenizer = T5Tokenizer.from_pretrained(options.t5_tokenizer)
@@ -105,7 +105,7 @@ def _save_fresh(model: str, folder: Path, options: argparse.Namespace) -> str:
 
 def _one(options: argparse.Namespace, folder: str, name: str) -> dict[str, Any]:
     """One method, trained for a few steps in this process."""
-    import psutil
+    import psutil  # type: ignore[import-untyped]  # it has no types
     import torch
     from transformers import TrainerCallback
 
@@ -124,12 +124,13 @@ def _one(options: argparse.Namespace, folder: str, name: str) -> dict[str, Any]:
         Training,
     )
     from finetune.evaluation.evaluate import evaluate
+    from finetune.methods import Method
     from finetune.prepare import prepare
     from finetune.training.trainer import FinetuneTrainer
 
     gpt2 = Path(folder).name == "gpt2"
     blocks = ("blocks",) if gpt2 else ("encoder.blocks", "decoder.blocks")
-    methods = {
+    methods: dict[str, Method] = {
         "Full": Full(),
         "last blocks": Partial(f"{blocks[-1]}[-2:]"),
         "feed-forward": Partial(", ".join(f"{stack}.feed_forward" for stack in blocks)),

@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--output", type=Path, default=TARGET)
     options = parser.parse_args()
-    methods = {
+    methods: dict[str, LoRA | IA3] = {
         "LoRA": LoRA(),
         "rsLoRA": LoRA(use_rslora=True),
         "DoRA": LoRA(use_dora=True),
