@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 MARGIN = 10
 """How many times the rounding of float32 a merge may change the logits. The rounding is measured:
-the logits of the model with its adapter against the same in float64. It differs ten thousandfold
-between models, so that no fixed limit would do, and a right merge stays within twice of it, while
-one that lost a single layer is far beyond (benchmarks/merging.py). bfloat16 is not offered: there
-rounding alone changes greedy texts."""
+the logits of the model with its adapter against the same in float64. A fixed limit would not do,
+random weights amplify it a thousandfold. A right merge stays within some two times of it, one of a
+trained model that lost a single layer is far beyond (benchmarks/merging.py). bfloat16 is not
+offered: there rounding alone changes greedy texts."""
 PROMPTS = 8
 LONGEST = 96
 """Tokens of a prompt, so that the logits of all of them fit in memory."""
