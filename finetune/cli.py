@@ -110,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--output", type=Path, help="JSONL is written here, not to the terminal")
     added.add_argument("--raw", action="store_true", help="leave out the recipe's prompt template")
     added.add_argument("--batch-size", type=int, default=16)
+    added = verb("merge", _merge, "an adapter folded into its model, proven equal")
+    added.add_argument("model", metavar="RUN", help="a run's folder, an adapter's, or a Hub id")
+    added.add_argument("folder", metavar="OUT", type=Path, help="where the checkpoint goes")
     added = verb("push", _push, "a finished run to the Hub, with its card")
     added.add_argument("run", help="a run's folder, such as runs/study/arm")
     added.add_argument("repo", help="the repository: OWNER/NAME")
@@ -240,6 +243,18 @@ def _generate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
         print("\n".join(lines))
     else:
         arguments.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _merge(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    _quiet()
+    from finetune.verbs.merge import merge
+
+    merged = merge(arguments.model, arguments.folder)
+    print(
+        f"{merged.folder}: {merged.prompts} prompts, the same greedy texts; the logits differ by "
+        f"at most {merged.difference:.2g}, where the adapter changes them by up to "
+        f"{merged.effect:.2g}"
+    )
 
 
 def _push(arguments: argparse.Namespace, rest: Sequence[str]) -> None:

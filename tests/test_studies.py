@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
 
+from finetune.evaluation.evaluate import check
 from finetune.methods import Full, Partial
 from finetune.models import Pretrained
+from finetune.overrides import overridden
+from finetune.prepare import prepare
 from finetune.studies import arms, copy, find, load, studies, summary
+from tests.conftest import TEXT, tokenizer
 
 INIT = '''"""A study of one's own."""
 
@@ -189,6 +195,42 @@ def test_a_mistake_in_a_recipe_is_named_by_file_and_line(
         assert message in str(caught.value)
         assert str(study) in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_every_arm_of_summarization_fits_its_model_and_a_file_of_ones_own(
+    tmp_path: Path, family: str
+) -> None:
+    tok = tokenizer(family)  # the depth and the limits of the genuine models, not their width
+    model = (
+        GPT2LMHeadModel(GPT2Config(vocab_size=len(tok), n_embd=24, eos_token_id=tok.eos_token_id))
+        if family == "gpt2"
+        else T5ForConditionalGeneration(
+            T5Config(vocab_size=len(tok), d_model=16, d_kv=4, num_heads=4, d_ff=32)
+        )
+    )
+    model.save_pretrained(str(tmp_path / "model"))
+    tok.save_pretrained(str(tmp_path / "model"))
+    rows = [{"text": f"{i} {TEXT * (30 * (i % 2) + 1)}", "summary": TEXT} for i in range(20)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    own = ["--model.name", str(tmp_path / "model"), "--data.columns", "text", "document"]
+    own += ["--data.train", str(tmp_path / "rows.jsonl")]
+    names = [file.stem for file in arms("summarization") if file.stem.startswith(family)]
+    assert len(names) == 5
+    for name in names:
+        recipe = load(f"summarization/{name}")
+        assert recipe.model == Pretrained(
+            {"gpt2": "openai-community/gpt2", "t5": "google-t5/t5-small"}[family]
+        )
+        prepared = prepare(overridden(recipe, own))
+        check(prepared)
+        assert not prepared.warnings
+        assert max(map(len, prepared.encoded["train"].rows["input_ids"])) > 500
+        prompt = "TL;DR:" if family == "gpt2" else "summarize: "
+        assert prompt in prepared.encoded["train"].examples[0].input
+        recipe.training.resolve(
+            tmp_path, learning_rate=1.0, metric=recipe.task.metric, validated=True
+        )
 
 
 # ------------------------------------------------------------------------------ copying

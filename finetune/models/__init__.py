@@ -56,9 +56,10 @@ class Pretrained:
 
     def load(self, texts: Iterable[str] = ()) -> Loaded:
         """The model and its tokenizer. `texts` is ignored: this model has a tokenizer."""
-        from transformers import AutoConfig, AutoTokenizer
+        from transformers import AutoConfig, AutoTokenizer, GgufConfig
 
         name, options = self._source()
+        packed = "gguf_file" in options
         try:
             config = AutoConfig.from_pretrained(name, **options)
             tokenizer = AutoTokenizer.from_pretrained(name, **options)
@@ -67,6 +68,8 @@ class Pretrained:
                 dtype=self.dtype,
                 attn_implementation=self.attention,
                 output_loading_info=True,
+                # Else it counts as quantized, which transformers neither trains nor saves.
+                quantization_config=GgufConfig(dequantize=True) if packed else None,
                 **options,
             )
         except Exception as error:  # what a broken file raises differs from format to format
@@ -76,6 +79,8 @@ class Pretrained:
                     "bundled and offline: tiny-gpt2, tiny-t5"
                 ) from error
             raise ValueError(f"model {self.name!r} cannot be loaded: {_reason(error)}") from error
+        if packed:
+            model.name_or_path = self.name  # an adapter finds the file by it, not by its folder
         # transformers makes up an empty tokenizer where the files of one are missing.
         size = model.get_input_embeddings().num_embeddings
         if not size / 2 < len(tokenizer) <= size:

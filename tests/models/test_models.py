@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from transformers.trainer_utils import validate_quantization_for_training
 
 from finetune.generation import Decoding, generate
+from finetune.methods import LoRA
 from finetune.models import Loaded, Pretrained, Scratch
+from finetune.models.saved import open_saved
 from tests.conftest import WORDS, build, tokenizer
+from tests.methods.training import train
 
 BART = {
     "d_model": 32,
@@ -150,6 +154,25 @@ def test_a_gguf_file_loads_with_its_tokenizer(tmp_path: Path) -> None:
     assert loaded.tokenizer.pad_token_id == own.eos_token_id
     assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
     torch.testing.assert_close(logits(loaded.model), logits(model))
+
+
+def test_what_a_gguf_file_held_is_trained_saved_and_found_again(tmp_path: Path) -> None:
+    own = tokenizer("gpt2")
+    config = GPT2Config(vocab_size=len(own), n_positions=1024, n_embd=32, n_layer=2, n_head=2)
+    write_gguf(tmp_path / "tiny.gguf", GPT2LMHeadModel(config), own)
+    loaded = Pretrained(str(tmp_path / "tiny.gguf")).load()
+    validate_quantization_for_training(loaded.model)  # what Trainer asks first
+    loaded.model.save_pretrained(str(tmp_path / "plain"))
+    own.save_pretrained(str(tmp_path / "plain"))
+    plain = Pretrained(str(tmp_path / "plain")).load().model
+    torch.testing.assert_close(logits(plain), logits(loaded.model))
+
+    adapted = LoRA(r=2).apply(loaded.model, loaded.tokenizer).model
+    train(adapted, loaded.model)
+    adapted.save_pretrained(str(tmp_path / "adapter"))
+    own.save_pretrained(str(tmp_path / "adapter"))
+    again = open_saved(str(tmp_path / "adapter")).model
+    torch.testing.assert_close(logits(again), logits(adapted))
 
 
 @pytest.mark.parametrize(

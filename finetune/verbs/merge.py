@@ -1,0 +1,168 @@
+"""An adapter folded into its model, and proven to have changed nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from finetune.generation import Decoding, generate
+from finetune.models import auto_class
+from finetune.models.saved import Saved, open_saved
+from finetune.shape import Shape
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+MARGIN = 10
+"""How many times the rounding of float32 a merge may change the logits. The rounding is measured:
+the logits of the model with its adapter against the same in float64. A fixed limit would not do,
+random weights amplify it a thousandfold. A right merge stays within some two times of it, one of a
+trained model that lost a single layer is far beyond (benchmarks/merging.py). bfloat16 is not
+offered: there rounding alone changes greedy texts."""
+PROMPTS = 8
+LONGEST = 96
+"""Tokens of a prompt, so that the logits of all of them fit in memory."""
+TEXTS = (
+    "The committee met on Tuesday to discuss the new bridge across the river.",
+    "How are you today? I have not seen you since the summer.",
+    "In this paper we show that a small model, trained with care,",
+    "def area(width, height):\n    return",
+    "summarize: The train was late, the bus did not come, and so they walked home in the rain.",
+    "三月的雨下了整整一个星期。",
+    "Question: What is the capital of France?\nAnswer:",
+    "1, 2, 3, 4, 5,",
+)
+"""The prompts where no run says what its own are."""
+
+
+@dataclass(frozen=True)
+class Merged:
+    folder: Path
+    difference: float
+    """Between the logits before and after, the largest one."""
+    effect: float
+    """What the adapter itself does to the logits, at most: a difference is small beside this."""
+    prompts: int
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a model does with some prompts."""
+
+    logits: list[Tensor]  # (tokens, vocabulary) each
+    texts: list[str]
+    """Greedy."""
+
+    @classmethod
+    def of(cls, saved: Saved, prompts: Sequence[Sequence[int]]) -> Behaviour:
+        room = Shape.of(saved.model).max_tokens
+        decoding = Decoding(max_new_tokens=32 if room is None else min(32, room // 4))
+        texts = generate(saved.model, saved.tokenizer, prompts, decoding)
+        return cls(logits_of(saved.model, prompts), [text for (text,) in texts])
+
+
+def merge(name: str, out: Path) -> Merged:
+    """The model of `name` (a run, an adapter's folder or Hub id), its adapter folded in, as an ordinary
+    float32 checkpoint in `out`.
+
+    Raises: ValueError where there is nothing to merge, `out` is in use, or the checkpoint read
+        back from the disk does not equal the model with its adapter; then nothing is left.
+    """
+    from peft import PeftModel
+
+    out = out.expanduser()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} exists already; name a folder that does not")
+    saved = open_saved(name)
+    model = saved.model
+    if not isinstance(model, PeftModel):
+        raise ValueError(f"{name} has no adapter, so there is nothing to merge: use it as it is")
+    config = model.active_peft_config
+    if config.is_prompt_learning:
+        raise ValueError(
+            f"{name}: {type(config).__name__.removesuffix('Config')} has no merge: what it trained "
+            "stands in front of the text, not in the model's weights. Use the run as it is (its "
+            "model/ loads with peft), or train LoRA where one plain checkpoint is needed"
+        )
+    prompts = prompts_for(saved)
+    expected = Behaviour.of(saved, prompts)
+    with model.disable_adapter():
+        effect = largest_difference(expected.logits, logits_of(model, prompts))
+    rounding = largest_difference(expected.logits, logits_of(model.double(), prompts))
+    model.float()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Beside and then renamed: complete or absent.
+    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
+        folder = Path(beside) / "model"
+        model.merge_and_unload().save_pretrained(str(folder))
+        saved.tokenizer.save_pretrained(str(folder))
+        del saved, model  # one copy at a time
+        difference = prove(expected, folder, prompts, MARGIN * rounding)
+        folder.replace(out)
+    return Merged(out, difference, effect, len(prompts))
+
+
+def prove(
+    expected: Behaviour, folder: Path, prompts: Sequence[Sequence[int]], allowed: float
+) -> float:
+    """The largest difference of logits, of the checkpoint as plain transformers reads it.
+
+    Raises: ValueError where it is more than `allowed`, or any greedy text is another one.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    config = AutoConfig.from_pretrained(folder)
+    model = auto_class(config).from_pretrained(folder).eval()  # in the dtype of the file
+    stored = Saved(model, AutoTokenizer.from_pretrained(folder), None)
+    found = Behaviour.of(stored, prompts)
+    difference = largest_difference(found.logits, expected.logits)
+    if not difference <= allowed:  # nor when it is NaN
+        raise ValueError(
+            f"not merged: the logits would differ by up to {difference:.3g}, and rounding explains "
+            f"at most {allowed:.1g}"
+        )
+    for before, after in zip(expected.texts, found.texts, strict=True):
+        if before != after:
+            raise ValueError(
+                f"not merged: the greedy text {before!r} would become {after!r} (logits differ by "
+                f"up to {difference:.3g})"
+            )
+    return difference
+
+
+def logits_of(model: PreTrainedModel | PeftModel, prompts: Sequence[Sequence[int]]) -> list[Tensor]:
+    import torch
+
+    logits = []
+    for ids in prompts:
+        row = torch.tensor([ids])
+        with torch.no_grad():  # an encoder-decoder reads the prompt on both of its sides
+            logits.append(model(input_ids=row, labels=row).logits[0].double())
+    return logits
+
+
+def largest_difference(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
+    """The largest between two logits; NaN where one is."""
+    import torch
+
+    pairs = zip(some, others, strict=True)
+    return float(torch.stack([(one - other).abs().max() for one, other in pairs]).max())
+
+
+def prompts_for(saved: Saved) -> list[list[int]]:
+    """Token ids: of the run's own first prompts, else of a few texts of many kinds."""
+    texts: Sequence[str] = TEXTS
+    if saved.run is not None and (saved.run / "predictions.jsonl").is_file():  # not on the Hub
+        lines = (saved.run / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = map(json.loads, lines[:PROMPTS])
+        texts = [row["input"] or row["reference"] for row in rows] or TEXTS
+    room = Shape.of(saved.model).max_tokens
+    most = LONGEST if room is None else min(LONGEST, room // 2)
+    ids = [saved.tokenizer(text, verbose=False)["input_ids"][:most] for text in texts]
+    return [row for row in ids if row]
