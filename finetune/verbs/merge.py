@@ -68,8 +68,8 @@ class Behaviour:
 
 
 def merge(name: str, out: Path) -> Merged:
-    """The model of `name` (a run, an adapter's folder or Hub id), its adapter folded in, as an ordinary
-    float32 checkpoint in `out`.
+    """The model of `name` (a run, an adapter's folder, a Hub id), its adapter folded in, as an
+    ordinary float32 checkpoint in `out`.
 
     Raises: ValueError where there is nothing to merge, `out` is in use, or the checkpoint read
         back from the disk does not equal the model with its adapter; then nothing is left.
