@@ -39,7 +39,7 @@ class Partial:
     pattern: str | None = None
     """A regular expression, searched for in the names of the weights; serves any model."""
 
-    learning_rate: ClassVar[float] = 5e-3  # measured by benchmarks/learning_rates.py
+    learning_rate: ClassVar[float] = 2e-3  # measured by benchmarks/learning_rates.py
 
     def __post_init__(self) -> None:
         if not self.select and self.pattern is None:
