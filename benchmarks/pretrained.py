@@ -135,13 +135,14 @@ def main() -> None:
 RELOAD = """
 import json, sys
 from pathlib import Path
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 run, most, wanted = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 if (run / "model" / "adapter_config.json").is_file():
     from peft import AutoPeftModelForCausalLM as AutoModelForCausalLM
 model = AutoModelForCausalLM.from_pretrained(run / "model").eval()
 tokenizer = AutoTokenizer.from_pretrained(run / "model")
+config = GenerationConfig.from_pretrained(run / "model")  # peft takes the base's by itself
 pairs = []
 for line in (run / "predictions.jsonl").read_text(encoding="utf-8").splitlines():
     row = json.loads(line)
@@ -149,7 +150,7 @@ for line in (run / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
     length = ids["input_ids"].shape[1]
     if length > most or len(pairs) == wanted:
         continue  # the run cut this prompt
-    new = model.generate(**ids)[0, length:]
+    new = model.generate(**ids, generation_config=config)[0, length:]
     pairs.append((tokenizer.decode(new, skip_special_tokens=True).strip(), row["prediction"]))
 assert pairs and "finetune" not in sys.modules
 print(json.dumps(pairs))
