@@ -210,7 +210,11 @@ class LSTMBlock(GradientCheckpointingLayer):
         lstm = self.config.cell_type == "lstm"
         state = None if h is None else (h[None], c[None]) if lstm else h[None]
         if self.training and self.config.weight_drop:
-            weights = {"weight_hh_l0": dropout(rnn.weight_hh_l0, self.config.weight_drop)}
+            weights = {
+                name: dropout(weight, self.config.weight_drop)
+                for name, weight in rnn.named_parameters()
+                if name.endswith("weight_hh_l0")  # within PEFT's wrapper it has a longer name
+            }
             output, state = functional_call(rnn, weights, (inputs, state))  # still the fast kernel
         else:
             output, state = rnn(inputs, state)
