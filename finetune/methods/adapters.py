@@ -186,8 +186,8 @@ class LoRA:
     """Updates are scaled by lora_alpha / r, with use_rslora by lora_alpha / sqrt(r)."""
     lora_dropout: float = 0.0
     target_modules: str = "all-linear"
-    """all-linear, attention, feed_forward or recurrent: those layers of all blocks; anything else: a
-    regular expression that matches the whole names of linear layers or recurrent matrices."""
+    """all-linear, attention, feed_forward or recurrent: those layers of all blocks (recurrent ones
+    are linear too); anything else: a regular expression that matches their whole names."""
     use_rslora: bool = False
     """Scale by the root of the rank (Kalajdzievski 2023, arXiv:2312.03732)."""
     use_dora: bool = False
@@ -236,8 +236,8 @@ class LoRA:
         parameters = [name for name in targets if name in recurrent]
         if parameters and (self.lora_dropout or self.use_dora):
             raise ValueError(
-                f"lora_dropout and use_dora need linear layers; {parameters[0]} is a parameter of a "
-                "recurrent one: set lora_dropout=0 and use_dora=False"
+                f"lora_dropout and use_dora need linear layers; {parameters[0]} is a parameter of "
+                "a recurrent one: set lora_dropout=0 and use_dora=False"
             )
         adapted = _wrap(
             model,

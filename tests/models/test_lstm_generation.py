@@ -70,9 +70,7 @@ def test_a_prompt_in_chunks_is_the_whole_prompt(kind: str, chunk: int, side: str
     assert torch.equal(whole, written(model, ids, mask, do_sample=False, prefill_chunk_size=chunk))
     state, pieces = LSTMState(model.config), []
     for start in range(0, 7, chunk):  # a row's part may be nothing but padding
-        read = model(
-            ids[:, start : start + chunk], mask[:, : start + chunk], past_key_values=state
-        )
+        read = model(ids[:, start : start + chunk], mask[:, : start + chunk], past_key_values=state)
         pieces.append(read.logits)
     expected = model(ids, mask).logits
     assert torch.allclose(torch.cat(pieces, 1)[mask.bool()], expected[mask.bool()], atol=1e-5)

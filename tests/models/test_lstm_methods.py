@@ -90,7 +90,10 @@ def test_lora_stands_beside_every_recurrent_matrix_and_merges(name: str) -> None
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        (PrefixTuning(4), "past keys and values of a decoder's attention, and LSTMFor.* takes none"),
+        (
+            PrefixTuning(4),
+            "past keys and values of a decoder's attention, and LSTMFor.* takes none",
+        ),
         (IA3(), "layers for keys, values and feed-forward were not recognised in LSTMFor"),
         (LoRA(lora_dropout=0.1), "lora_dropout and use_dora need linear layers"),
         (LoRA(use_dora=True), "lora_dropout and use_dora need linear layers"),

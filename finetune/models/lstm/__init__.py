@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 AutoConfig.register("lstm", LSTMConfig)
-LSTMConfig.register_for_auto_class()
+LSTMConfig.register_for_auto_class()  # type: ignore[no-untyped-call]  # theirs has no types
 for auto, model in (
     (AutoModel, LSTMModel),
     (AutoModelForCausalLM, LSTMForCausalLM),
@@ -39,4 +39,4 @@ for auto, model in (
     (AutoModelForTokenClassification, LSTMForTokenClassification),
 ):
     auto.register(LSTMConfig, model)
-    model.register_for_auto_class(auto.__name__)
+    model.register_for_auto_class(auto.__name__)  # type: ignore[no-untyped-call]  # as above

@@ -1,4 +1,6 @@
-"""What an LSTM model is made of. Lies beside its weights on the Hub, so it imports nothing of ours."""
+"""What an LSTM model is made of. Copied beside its weights, so it imports nothing of ours."""
+
+# No postponed annotations here: `strict` does not check those that are strings.
 
 from typing import Literal
 
@@ -45,7 +47,7 @@ class LSTMConfig(PreTrainedConfig):
     output_dropout: float | int = 0.0
     """Locked dropout of what the output layer reads."""
     weight_drop: float | int = 0.0
-    """Share of the recurrent weights that are dropped, for a whole batch at a time (DropConnect)."""
+    """Share of the recurrent weights that are dropped, for a whole batch at once (DropConnect)."""
     classifier_dropout: float | int = 0.0
     """Ordinary dropout before a classifier."""
     activation_regularization: float | int = 0.0

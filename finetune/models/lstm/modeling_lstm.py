@@ -1,4 +1,4 @@
-"""Recurrent models of text: causal, encoder-decoder, classifiers. Lies beside its weights on the Hub.
+"""Recurrent models of text: causal, encoder-decoder, classifiers. Copied beside their weights.
 
 What a recurrent layer remembers of a text is its state, of fixed size. It travels as
 `past_key_values`, one entry a block, so that a new token costs the same wherever it stands.
@@ -6,8 +6,9 @@ What a recurrent layer remembers of a text is its state, of fixed size. It trave
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,12 +26,16 @@ from transformers.modeling_outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from transformers.utils import can_return_tuple
+from transformers.utils.generic import can_return_tuple
 
 from .configuration_lstm import LSTMConfig
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 IGNORED = -100
+"""The label of a position that is not scored."""
+
+Forward = TypeVar("Forward", bound=Callable[..., Any])
+return_dict: Callable[[Forward], Forward] = can_return_tuple  # theirs has no types
 
 
 class LSTMState(Cache):
@@ -39,12 +44,17 @@ class LSTMState(Cache):
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__(layers=[_Remembered() for _ in range(config.num_hidden_layers + 1)])
 
+    def layer(self, index: int) -> _Remembered:
+        layer = self.layers[index]
+        assert isinstance(layer, _Remembered)
+        return layer
+
 
 class _Remembered(CacheLayerMixin):
     """After the last real token: h as `keys`, an LSTM's c as `values`, both (batch, hidden)."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # theirs has no types
         self.cumulative_length = 0  # positions seen, padding too: what `generate` need not repeat
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
@@ -71,7 +81,7 @@ class _Remembered(CacheLayerMixin):
 
 @dataclass(frozen=True)
 class Padding:
-    """Where a batch's real tokens are. Blocks see rows that begin with them, padding at the end."""
+    """Where a batch's real tokens are. Blocks read rows that begin with them, padding behind."""
 
     lengths: Tensor  # (batch,)
     order: Tensor | None  # (batch, time): the positions of real tokens, then the others
@@ -90,12 +100,13 @@ class Padding:
         return cls(real.sum(1), order, real.cumsum(1) - 1)
 
     def to_end(self, hidden: Tensor) -> Tensor:
+        """Rows that begin with their real tokens."""
         return hidden if self.order is None else _pick(hidden, self.order)
 
     def back(self, hidden: Tensor, before: Tensor | None = None) -> Tensor:
-        """To the positions of the text, padding repeating the last real token before it.
+        """From there to where the tokens stood; padding repeats the last real token before it.
 
-        `before`, (batch, hidden), is what stands where none came before; whatever: it is unread.
+        `before`, (batch, hidden): what padding repeats where no real token stands before it.
         """
         placed = _pick(hidden, self.latest.clamp(min=0))
         if before is None:
@@ -103,7 +114,7 @@ class Padding:
         return torch.where(self.latest[..., None] < 0, before[:, None].to(placed.dtype), placed)
 
     def reverse(self, hidden: Tensor) -> Tensor:
-        """Each row's real tokens from last to first; twice is once nothing."""
+        """Each row's real tokens from last to first; its own inverse."""
         place = torch.arange(hidden.shape[1], device=hidden.device)[None]
         mirrored = self.lengths[:, None] - 1 - place
         return _pick(hidden, torch.where(mirrored < 0, place, mirrored))
@@ -153,12 +164,12 @@ class LSTMBlock(GradientCheckpointingLayer):
         super().__init__()
         self.config, self.index = config, index
         cell = CELLS[config.cell_type]
-        width = config.hidden_size // (2 if bidirectional else 1)
+        self.width = config.hidden_size // (2 if bidirectional else 1)
         self.norm = nn.LayerNorm(config.hidden_size)
-        self.rnn = cell(config.hidden_size, width, batch_first=True)
+        self.rnn = cell(config.hidden_size, self.width, batch_first=True)
         self.reverse_rnn = None
         if bidirectional:
-            self.reverse_rnn = cell(config.hidden_size, width, batch_first=True)
+            self.reverse_rnn = cell(config.hidden_size, self.width, batch_first=True)
 
     def forward(
         self,
@@ -172,22 +183,30 @@ class LSTMBlock(GradientCheckpointingLayer):
         `start`, (batch, hidden): h before the first token, where `past_key_values` knows none.
         """
         inputs = self.norm(hidden)
-        output = self._remember(inputs, start, padding, past_key_values)
+        zero = inputs.new_zeros(len(inputs), self.width)
+        h = zero if start is None else start.to(zero.dtype)
+        if past_key_values is None:
+            output, _, _ = self._run(self.rnn, inputs, h, zero)
+        else:
+            output = self._go_on(inputs, h, zero, padding, past_key_values)
         if self.reverse_rnn is not None:
-            flip = padding.reverse if padding is not None else lambda rows: rows.flip(1)
-            output = torch.cat([output, flip(self._run(self.reverse_rnn, flip(inputs))[0])], -1)
+            turned = inputs.flip(1) if padding is None else padding.reverse(inputs)
+            other, _, _ = self._run(self.reverse_rnn, turned, zero, zero)
+            other = other.flip(1) if padding is None else padding.reverse(other)
+            output = torch.cat([output, other], -1)
         dropped = locked_dropout(output, self.config.hidden_dropout, self.training)
         return hidden + dropped, output, dropped
 
-    def _remember(
-        self, inputs: Tensor, start: Tensor | None, padding: Padding | None, past: LSTMState | None
+    def _go_on(
+        self, inputs: Tensor, h: Tensor, c: Tensor, padding: Padding | None, past: LSTMState
     ) -> Tensor:
-        h, c = start, None if start is None else torch.zeros_like(start)
-        if past is None:
-            return self._run(self.rnn, inputs, h, c)[0]
-        layer, time = past.layers[self.index], inputs.shape[1]
+        """The RNN's output from the remembered state, if there is one, and a new one remembered."""
+        layer, time = past.layer(self.index), inputs.shape[1]
         if layer.is_initialized:
+            assert layer.keys is not None
+            assert layer.values is not None
             h, c = layer.keys, layer.values
+        output: Tensor
         if padding is None:
             output, new_h, new_c = self._run(self.rnn, inputs, h, c)
         else:
@@ -195,20 +214,17 @@ class LSTMBlock(GradientCheckpointingLayer):
             # speed, but only where padding and a state meet: in a prompt, not in training.
             lengths = padding.lengths.clamp(min=1).cpu()
             packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
-            output, new_h, new_c = self._run(self.rnn, packed, h, c)
-            output = pad_packed_sequence(output, batch_first=True, total_length=time)[0]
-            empty = (padding.lengths == 0)[:, None]
-            new_h = torch.where(empty, torch.zeros_like(new_h) if h is None else h, new_h)
-            new_c = torch.where(empty, torch.zeros_like(new_c) if c is None else c, new_c)
+            packed, new_h, new_c = self._run(self.rnn, packed, h, c)
+            output, _ = pad_packed_sequence(packed, batch_first=True, total_length=time)
+            nothing_read = (padding.lengths == 0)[:, None]
+            new_h, new_c = torch.where(nothing_read, h, new_h), torch.where(nothing_read, c, new_c)
         past.update(new_h, new_c, self.index, time)
         return output
 
-    def _run(
-        self, rnn: nn.Module, inputs: Any, h: Tensor | None = None, c: Tensor | None = None
-    ) -> tuple[Any, Tensor, Tensor]:
-        """Its outputs, the last h and the last c; a GRU and a plain RNN have a c of width 0."""
+    def _run(self, rnn: nn.Module, inputs: Any, h: Tensor, c: Tensor) -> tuple[Any, Tensor, Tensor]:
+        """The outputs, the last h and the last c, which only an LSTM changes."""
         lstm = self.config.cell_type == "lstm"
-        state = None if h is None else (h[None], c[None]) if lstm else h[None]
+        state: Any = (h[None], c[None]) if lstm else h[None]
         if self.training and self.config.weight_drop:
             weights = {
                 name: dropout(weight, self.config.weight_drop)
@@ -218,21 +234,22 @@ class LSTMBlock(GradientCheckpointingLayer):
             output, state = functional_call(rnn, weights, (inputs, state))  # still the fast kernel
         else:
             output, state = rnn(inputs, state)
-        h, c = state if lstm else (state, state[..., :0])
-        return output, h[0], c[0]
+        h, c = (state[0][0], state[1][0]) if lstm else (state[0], c)
+        return output, h, c
 
 
 class LSTMPreTrainedModel(PreTrainedModel):
+    config: LSTMConfig
     config_class = LSTMConfig
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
-    _no_split_modules = ("LSTMBlock",)
+    _no_split_modules = ["LSTMBlock"]  # noqa: RUF012  # theirs is a list
     _input_embed_layer = "embeddings"
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if not isinstance(module, nn.RNNBase):
-            super()._init_weights(module)
+            super()._init_weights(module)  # type: ignore[no-untyped-call]  # theirs has no types
             return
         width = module.hidden_size
         for name, weight in module.named_parameters(recurse=False):
@@ -242,17 +259,25 @@ class LSTMPreTrainedModel(PreTrainedModel):
                     start[width : 2 * width] = self.config.forget_gate_bias
                 init.copy_(weight, start)  # whole: a slice would not know that it was loaded
             elif name == "weight_hh_l0" and self.config.orthogonal_recurrent:
-                gates = [nn.init.orthogonal_(torch.empty_like(u)) for u in weight.split(width)]
-                init.copy_(weight, torch.cat(gates))
+                gates = weight.view(-1, width, width)
+                init.copy_(weight, torch.cat([nn.init.orthogonal_(u.clone()) for u in gates]))
             else:
                 init.uniform_(weight, -(width**-0.5), width**-0.5)
 
+
+class LSTMGenerationMixin(GenerationMixin):
+    """`generate` begins with an empty state instead of empty keys and values."""
+
+    config: LSTMConfig
+
     def _prepare_cache_for_generation(
         self, generation_config: Any, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> None:
-        """`generate` would begin with a cache of keys and values."""
+    ) -> Any:
         if generation_config.use_cache:
             model_kwargs.setdefault("past_key_values", LSTMState(self.config))
+        return super()._prepare_cache_for_generation(
+            generation_config, model_kwargs, *args, **kwargs
+        )
 
 
 @dataclass
@@ -276,18 +301,20 @@ class LSTMModel(LSTMPreTrainedModel):
         blocks = range(config.num_hidden_layers)
         self.blocks = nn.ModuleList(LSTMBlock(config, i, self.bidirectional) for i in blocks)
         self.norm = nn.LayerNorm(config.hidden_size)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]  # theirs has no types
 
     def embed(self, input_ids: Tensor) -> Tensor:
         assert self.embeddings is not None
-        embedded = self.embeddings(input_ids)
+        embedded: Tensor = self.embeddings(input_ids)
         if self.training and self.config.embedding_dropout:
             # As if rows of the matrix were dropped, without a copy of it.
-            words = dropout(embedded.new_ones(self.config.vocab_size), self.config.embedding_dropout)
+            words = dropout(
+                embedded.new_ones(self.config.vocab_size), self.config.embedding_dropout
+            )
             embedded = embedded * words[input_ids][..., None]
         return embedded
 
-    @can_return_tuple
+    @return_dict
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -303,15 +330,16 @@ class LSTMModel(LSTMPreTrainedModel):
 
         There are no attentions to put out; the library asks every encoder and classifier for them.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("give either input_ids or inputs_embeds")
-        hidden = self.embed(input_ids) if inputs_embeds is None else inputs_embeds
+        if inputs_embeds is None:
+            if input_ids is None:
+                raise ValueError("give input_ids or inputs_embeds")
+            inputs_embeds = self.embed(input_ids)
         if use_cache is None:
             use_cache = self.config.use_cache and not self.training
         if use_cache and not self.bidirectional and past_key_values is None:
             past_key_values = LSTMState(self.config)
 
-        hidden = locked_dropout(hidden, self.config.input_dropout, self.training)
+        hidden = locked_dropout(inputs_embeds, self.config.input_dropout, self.training)
         padding = Padding.of(attention_mask, hidden.shape[1])
         if padding is not None:
             hidden = padding.to_end(hidden)
@@ -326,7 +354,7 @@ class LSTMModel(LSTMPreTrainedModel):
         if padding is not None:
             states = [padding.back(state) for state in states] if output_hidden_states else states
             penalty = None if penalty is None else padding.back(penalty[..., None])[..., 0]
-            last = None if past_key_values is None else past_key_values.layers[-1].keys
+            last = None if past_key_values is None else past_key_values.layer(-1).keys
             hidden = padding.back(hidden, last)
         if past_key_values is not None:
             newest = hidden[:, -1]
@@ -346,7 +374,8 @@ class LSTMModel(LSTMPreTrainedModel):
             return None
         before = torch.cat([output[:, :1], output[:, :-1]], 1)
         squares = level * dropped.float().square() + change * (output - before).float().square()
-        return squares.mean(-1)
+        penalty: Tensor = squares.mean(-1)
+        return penalty
 
 
 @dataclass
@@ -355,7 +384,7 @@ class LSTMCausalLMOutput(CausalLMOutputWithPast):
     """(batch, time): to add to the loss at each position that is scored; None: nothing."""
 
 
-class LSTMForCausalLM(LSTMPreTrainedModel, GenerationMixin):
+class LSTMForCausalLM(LSTMPreTrainedModel, LSTMGenerationMixin):
     """A language model: the output at a position predicts the next token."""
 
     _tied_weights_keys = {"lm_head.weight": "model.embeddings.weight"}  # noqa: RUF012  # theirs
@@ -364,9 +393,9 @@ class LSTMForCausalLM(LSTMPreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.model = LSTMModel(config, bidirectional=False)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]  # theirs has no types
 
-    @can_return_tuple
+    @return_dict
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -394,7 +423,7 @@ class LSTMForCausalLM(LSTMPreTrainedModel, GenerationMixin):
         loss = None
         if labels is not None:
             shifted = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
-            loss = _loss(self, logits, shifted, read.regularization, **kwargs)
+            loss = _loss(logits, shifted, read.regularization, **kwargs)
         return LSTMCausalLMOutput(
             loss=loss,
             logits=logits,
@@ -410,7 +439,7 @@ class LSTMSeq2SeqLMOutput(Seq2SeqLMOutput):
     """(batch, target): to add to the loss at each position that is scored; None: nothing."""
 
 
-class LSTMForConditionalGeneration(LSTMPreTrainedModel, GenerationMixin):
+class LSTMForConditionalGeneration(LSTMPreTrainedModel, LSTMGenerationMixin):
     """An encoder that reads both ways, and a decoder that attends to what it read.
 
     Attention is global, after the last block (Luong et al. 2015, "general", divided by √hidden):
@@ -420,7 +449,8 @@ class LSTMForConditionalGeneration(LSTMPreTrainedModel, GenerationMixin):
         h ← tanh(V [a s; h])                 what the output layer reads
 
     The attended h is not fed back into the next step, so that all steps of training are one call.
-    What the decoder begins with is the source's mean, a layer for each block (Bahdanau et al. 2015).
+    Each of the decoder's blocks starts from the source's mean, through a tanh layer (after Bahdanau
+    et al. 2015, A.2.2).
     """
 
     _tied_weights_keys = {"lm_head.weight": "encoder.embeddings.weight"}  # noqa: RUF012  # theirs
@@ -434,7 +464,7 @@ class LSTMForConditionalGeneration(LSTMPreTrainedModel, GenerationMixin):
         self.query = nn.Linear(hidden, hidden, bias=False)
         self.attended = nn.Linear(2 * hidden, hidden, bias=False)
         self.lm_head = nn.Linear(hidden, config.vocab_size)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]  # theirs has no types
 
     def get_input_embeddings(self) -> nn.Module:
         return self.encoder.get_input_embeddings()
@@ -451,7 +481,7 @@ class LSTMForConditionalGeneration(LSTMPreTrainedModel, GenerationMixin):
         shifted[:, 0] = start
         return shifted.masked_fill(shifted == IGNORED, self.config.pad_token_id)
 
-    @can_return_tuple
+    @return_dict
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -482,11 +512,11 @@ class LSTMForConditionalGeneration(LSTMPreTrainedModel, GenerationMixin):
         if past_key_values is None or not past_key_values.get_seq_length():
             mean = (source * real).sum(1) / real.sum(1)
             starts = self.start(mean).tanh().chunk(self.config.num_hidden_layers, -1)
-        if decoder_input_ids is None and decoder_inputs_embeds is None:
-            if labels is None:
-                raise ValueError("give decoder_input_ids, decoder_inputs_embeds or labels")
-            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
         if decoder_inputs_embeds is None:
+            if decoder_input_ids is None:
+                if labels is None:
+                    raise ValueError("give decoder_input_ids, decoder_inputs_embeds or labels")
+                decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
             decoder_inputs_embeds = self.encoder.embed(decoder_input_ids)
         read = self.decoder(
             None,
@@ -505,7 +535,7 @@ class LSTMForConditionalGeneration(LSTMPreTrainedModel, GenerationMixin):
         logits = self.lm_head(locked_dropout(hidden, self.config.output_dropout, self.training))
         loss = None
         if labels is not None:
-            loss = _loss(self, logits, labels, read.regularization, **kwargs)
+            loss = _loss(logits, labels, read.regularization, **kwargs)
         return LSTMSeq2SeqLMOutput(
             loss=loss,
             logits=logits,
@@ -518,14 +548,16 @@ class LSTMForConditionalGeneration(LSTMPreTrainedModel, GenerationMixin):
 
 
 def _loss(
-    model: PreTrainedModel,
     logits: Tensor,
     labels: Tensor,
-    regularization: Tensor | None,
+    regularization: Tensor | None = None,
     num_items_in_batch: Tensor | int | None = None,
     **kwargs: Any,
 ) -> Tensor:
-    """Cross entropy and regularisation, the mean over the positions that have a label."""
+    """Cross entropy and regularisation, the mean over the positions that have a label.
+
+    `num_items_in_batch`: their number in all of an accumulated batch, as Trainer gives it.
+    """
     scored = labels != IGNORED
     count = scored.sum() if num_items_in_batch is None else num_items_in_batch
     total = torch.nn.functional.cross_entropy(
@@ -542,10 +574,11 @@ class LSTMForSequenceClassification(LSTMPreTrainedModel):
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__(config)
         self.model = LSTMModel(config)
+        assert config.num_labels is not None
         self.classifier = nn.Linear(3 * config.hidden_size, config.num_labels)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]  # theirs has no types
 
-    @can_return_tuple
+    @return_dict
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -577,9 +610,7 @@ class LSTMForSequenceClassification(LSTMPreTrainedModel):
         loss = None
         if labels is not None:
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
-        return SequenceClassifierOutput(
-            loss=loss, logits=logits, hidden_states=read.hidden_states
-        )
+        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=read.hidden_states)
 
 
 class LSTMForTokenClassification(LSTMPreTrainedModel):
@@ -588,10 +619,11 @@ class LSTMForTokenClassification(LSTMPreTrainedModel):
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__(config)
         self.model = LSTMModel(config, bidirectional=True)
+        assert config.num_labels is not None
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]  # theirs has no types
 
-    @can_return_tuple
+    @return_dict
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -612,5 +644,5 @@ class LSTMForTokenClassification(LSTMPreTrainedModel):
         logits = self.classifier(hidden)
         loss = None
         if labels is not None:
-            loss = _loss(self, logits, labels, None)
+            loss = _loss(logits, labels)
         return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=read.hidden_states)
