@@ -275,9 +275,8 @@ class LSTMGenerationMixin(GenerationMixin):
     ) -> Any:
         if generation_config.use_cache:
             model_kwargs.setdefault("past_key_values", LSTMState(self.config))
-        return super()._prepare_cache_for_generation(
-            generation_config, model_kwargs, *args, **kwargs
-        )
+        mixin: Any = super()  # theirs is typed for a whole model
+        return mixin._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
 
 
 @dataclass
