@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,6 @@ def logits(model: Any) -> torch.Tensor:
     ],
 )
 def test_exactly_the_named_weights_change(method: Full | Partial, expected: str) -> None:
-    import re
-
     model = make("lstm")
     names = {name for name, _ in model.named_parameters() if re.fullmatch(expected, name)}
     adapted = method.apply(model, tokenizer("t5"))

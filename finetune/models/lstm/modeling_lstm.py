@@ -347,7 +347,8 @@ class LSTMModel(LSTMPreTrainedModel):
             hidden, output, dropped = block(
                 hidden, start, padding=padding, past_key_values=past_key_values
             )
-            states.append(hidden)
+            if output_hidden_states:
+                states.append(hidden)
         hidden = self.norm(hidden)
         penalty = self._penalty(output, dropped)
         if padding is not None:
