@@ -177,7 +177,8 @@ class PrefixTuning(_VirtualTokens):
 
 @dataclass(frozen=True)
 class LoRA:
-    """Low-rank updates beside linear layers (Hu et al. 2021, arXiv:2106.09685)."""
+    """Low-rank updates beside linear layers (Hu et al. 2021, arXiv:2106.09685) or the matrices of
+    recurrent ones."""
 
     r: int = 8
     """The rank of each update."""
@@ -185,8 +186,8 @@ class LoRA:
     """Updates are scaled by lora_alpha / r, with use_rslora by lora_alpha / sqrt(r)."""
     lora_dropout: float = 0.0
     target_modules: str = "all-linear"
-    """all-linear, attention or feed_forward: those linear layers of all blocks; anything else: a
-    regular expression that matches their whole names."""
+    """all-linear, attention, feed_forward or recurrent: those layers of all blocks (recurrent ones
+    are linear too); anything else: a regular expression that matches their whole names."""
     use_rslora: bool = False
     """Scale by the root of the rank (Kalajdzievski 2023, arXiv:2312.03732)."""
     use_dora: bool = False
@@ -209,24 +210,34 @@ class LoRA:
     ) -> Adapted:
         """
         Raises:
-            ValueError: no linear layer matches; the message shows which there are.
+            ValueError: nothing matches, and the message shows what there is; or an option that
+                recurrent matrices cannot have.
         """
         from peft import LoraConfig
 
         linears = _linears(model)
+        recurrent = _recurrent_matrices(model)
+        layers = linears | recurrent
         match self.target_modules:
             case "all-linear":
-                targets = list(linears)
+                targets = list(layers)
             case "attention":
-                targets = [name for name, weight in linears.items() if weight.parts & _ATTENTION]
-            case "feed_forward":
-                targets = [name for name, w in linears.items() if "feed_forward" in w.parts]
+                targets = [name for name, weight in layers.items() if weight.parts & _ATTENTION]
+            case "feed_forward" | "recurrent" as part:
+                targets = [name for name, weight in layers.items() if part in weight.parts]
             case pattern:
-                targets = [name for name in linears if re.fullmatch(pattern, name)]
+                targets = [name for name in layers if re.fullmatch(pattern, name)]
         if not targets:
             raise ValueError(
                 f"target_modules: {self.target_modules!r} matches no linear layer in the blocks of "
-                f"{type(model).__name__}; there are {_kinds(linears) or 'none'}"
+                f"{type(model).__name__}; there are {_kinds(layers) or 'none'}"
+            )
+        modules = [name for name in targets if name in linears]
+        parameters = [name for name in targets if name in recurrent]
+        if parameters and (self.lora_dropout or self.use_dora):
+            raise ValueError(
+                f"lora_dropout and use_dora need linear layers; {parameters[0]} is a parameter of "
+                "a recurrent one: set lora_dropout=0 and use_dora=False"
             )
         adapted = _wrap(
             model,
@@ -236,13 +247,15 @@ class LoRA:
                 r=self.r,
                 lora_alpha=self.lora_alpha,
                 lora_dropout=self.lora_dropout,
-                target_modules=_pattern(linears, targets),
-                fan_in_fan_out=_fan_in_fan_out(model, targets),
+                target_modules=_pattern(linears, modules) if modules else [],
+                target_parameters=parameters or None,
+                fan_in_fan_out=_fan_in_fan_out(model, modules),
                 use_rslora=self.use_rslora,
                 use_dora=self.use_dora,
             ),
         )
-        line = f"rank {self.r} beside {len(targets)} linear layers: {_kinds(linears, targets)}"
+        what = "linear layers" if modules else "recurrent matrices"
+        line = f"rank {self.r} beside {len(targets)} {what}: {_kinds(layers, targets)}"
         return Adapted.of(adapted, [line, *_whole(adapted)], always)
 
 
@@ -360,6 +373,12 @@ def _linears(model: PreTrainedModel) -> dict[str, Weight]:
         if weight.in_block and leaf == "weight" and isinstance(owner, (nn.Linear, Conv1D)):
             found[name] = weight
     return found
+
+
+def _recurrent_matrices(model: PreTrainedModel) -> dict[str, Weight]:
+    """Those of recurrent layers in blocks: for PEFT parameters by name, not modules."""
+    weights = Layout.of(model).weights
+    return {w.name: w for w in weights if "recurrent" in w.parts and "biases" not in w.parts}
 
 
 def _pattern(linears: Mapping[str, Weight], targets: Iterable[str]) -> str:

@@ -58,6 +58,8 @@ class Pretrained:
         """The model and its tokenizer. `texts` is ignored: this model has a tokenizer."""
         from transformers import AutoConfig, AutoTokenizer, GgufConfig
 
+        import finetune.models.lstm  # noqa: F401  # registers the architecture
+
         name, options = self._source()
         packed = "gguf_file" in options
         try:
@@ -117,7 +119,7 @@ class Scratch:
     """An architecture with fresh weights: `Scratch("gpt2", {"n_layer": 4, "n_embd": 256})`."""
 
     architecture: str
-    """Any `model_type` of transformers: gpt2, t5, llama, marian, bart ..."""
+    """Any `model_type` of transformers: gpt2, t5, llama, marian, bart ...; or ours: lstm."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the architecture's config; the rest keeps its default."""
     tokenizer: str | None = None
@@ -130,15 +132,18 @@ class Scratch:
         from huggingface_hub.errors import StrictDataclassError
         from transformers import AutoConfig, AutoTokenizer
 
+        import finetune.models.lstm  # noqa: F401  # registers the architecture
         from finetune.models.tokenizers import train_tokenizer
 
         try:
-            encoder_decoder = AutoConfig.for_model(self.architecture).is_encoder_decoder
+            default = AutoConfig.for_model(self.architecture)
         except ValueError as error:
             raise ValueError(
                 f"architecture {self.architecture!r} is not one that transformers knows; "
-                "use a model_type such as gpt2, llama, t5, bart, marian"
+                "use a model_type such as gpt2, llama, t5, bart, marian, or lstm"
             ) from error
+        # Ours is one architecture for both; of the others each is one or the other.
+        encoder_decoder = self.config.get("is_encoder_decoder", default.is_encoder_decoder)
         if self.tokenizer is None:
             kind: Literal["gpt2", "t5"] = "t5" if encoder_decoder else "gpt2"
             tokenizer: PreTrainedTokenizerBase = train_tokenizer(texts, self.vocab_size, kind)
@@ -159,10 +164,9 @@ class Scratch:
         }
         if encoder_decoder:
             special |= {"decoder_start_token_id": pad, "bos_token_id": None}
-            if "forced_eos_token_id" in AutoConfig.for_model(self.architecture).to_dict():
+            if "forced_eos_token_id" in default.to_dict():
                 special["forced_eos_token_id"] = tokenizer.eos_token_id
         # transformers takes any name, and then leaves it unused.
-        default = AutoConfig.for_model(self.architecture)
         known = {*default.to_dict(), *default.attribute_map}
         if unknown := sorted(set(self.config) - known):
             near = get_close_matches(unknown[0], known, 1)

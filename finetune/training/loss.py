@@ -19,11 +19,14 @@ def token_nats(
     """Nats of each scored position, and which positions are scored, both (batch, positions).
 
     The model is never shown the labels: what its own loss does with them (dividing by
-    `num_items_in_batch` or not, masking the pad token or not) differs from class to class.
+    `num_items_in_batch` or not, masking the pad token or not) differs from class to class. What a
+    training model charges for its activations (`regularization`, as our LSTMs do) counts as nats of
+    the scored positions, so that accumulation stays exact.
     """
     labels = batch["labels"]
     inputs = {name: batch[name] for name in batch if name not in ("labels", "row")}
-    logits = model(**inputs, use_cache=False).logits  # (batch, [virtual +] positions, vocabulary)
+    outputs = model(**inputs, use_cache=False)
+    logits = outputs.logits  # (batch, [virtual +] positions, vocabulary)
     if "decoder_input_ids" not in batch:
         logits = logits[:, -labels.shape[1] :]  # PEFT puts a soft prompt's logits in front
         labels = pad(labels[:, 1:], (0, 1), value=IGNORED)  # cutting the logits would copy them
@@ -34,7 +37,11 @@ def token_nats(
         ignore_index=IGNORED,
         label_smoothing=label_smoothing,
     )
-    return nats.view(labels.shape), labels != IGNORED
+    nats, scored = nats.view(labels.shape), labels != IGNORED
+    penalty = outputs.get("regularization")  # (batch, [virtual +] positions); never in evaluation
+    if penalty is not None:
+        nats = nats + penalty[:, -labels.shape[1] :] * scored
+    return nats, scored
 
 
 def mean_nats(nats: Tensor, count: Tensor | int | None) -> Tensor:

@@ -13,10 +13,9 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
 )
-from transformers.modeling_outputs import CausalLMOutput
+
+import finetune.models.lstm  # noqa: F401  # registers the architecture
 
 BERT = {
     "hidden_size": 32,
@@ -48,6 +47,7 @@ T5 = {
     "dropout_rate": 0.0,
     "decoder_start_token_id": 0,
 }
+LSTM = {"hidden_size": 32, "num_hidden_layers": 3, "initializer_range": 0.2}
 CONFIGS: dict[str, dict[str, Any]] = {
     "gpt2": {
         "n_positions": 64,
@@ -83,6 +83,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "bart": BART,
     "marian": BART | {"scale_embedding": True},
     "xlm": {"emb_dim": 32, "n_layers": 3, "n_heads": 2, "n_words": 400},
+    "lstm": LSTM,
+    "lstm-seq2seq": LSTM | {"is_encoder_decoder": True, "decoder_start_token_id": 0},
 }
 HEADS: dict[str, Any] = {
     "lm": AutoModelForCausalLM,
@@ -93,49 +95,9 @@ HEADS: dict[str, Any] = {
 }
 
 
-class LSTMConfig(PreTrainedConfig):
-    model_type = "test_lstm"
-
-
-class LSTMBlock(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(32)
-        self.lstm = nn.LSTM(32, 32, batch_first=True)
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        state: torch.Tensor = self.lstm(self.norm(hidden))[0]
-        return hidden + state
-
-
-class LSTMForCausalLM(PreTrainedModel):
-    """Blocks of one `nn.LSTM` each: no attention, no feed-forward."""
-
-    config_class = LSTMConfig
-
-    def __init__(self, config: LSTMConfig) -> None:
-        super().__init__(config)
-        self.embedding = nn.Embedding(400, 32)
-        self.blocks = nn.ModuleList(LSTMBlock() for _ in range(3))
-        self.norm = nn.LayerNorm(32)
-        self.head = nn.Linear(32, 400)
-        self.post_init()  # type: ignore[no-untyped-call]  # untyped there
-
-    def get_output_embeddings(self) -> nn.Module:
-        return self.head
-
-    def forward(self, input_ids: torch.Tensor) -> CausalLMOutput:
-        hidden = self.embedding(input_ids)
-        for block in self.blocks:
-            hidden = block(hidden)
-        return CausalLMOutput(logits=self.head(self.norm(hidden)))
-
-
 def make(name: str, head: str = "lm", seed: int = 0) -> Any:
     """A tiny model with fresh weights, always the same; three labels."""
     torch.manual_seed(seed)
-    if name == "lstm":
-        return LSTMForCausalLM(LSTMConfig())
     config = AutoConfig.for_model(
         name.partition("-")[0],
         vocab_size=400,

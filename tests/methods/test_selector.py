@@ -126,10 +126,18 @@ def selected(model: Any, text: str) -> set[str]:
             r"model\.encoder\.layers\.0\.self_.*proj.*",
         ),
         ("marian", "seq2seq", "decoder.blocks.norms", r"model\.decoder\.layers\..*layer_norm\..*"),
-        ("lstm", "lm", "blocks[-1:]", r"blocks\.2\..*"),
-        ("lstm", "lm", "blocks.recurrent", r"blocks\.\d\.lstm\..*"),
+        ("lstm", "lm", "blocks[-1:]", r"model\.blocks\.2\..*"),
+        ("lstm", "lm", "blocks.recurrent", r"model\.blocks\.\d\.rnn\..*"),
+        ("lstm", "lm", "norms", r"model\.(blocks\.\d\.)?norm\..*"),
         ("lstm", "lm", "biases", r".*bias.*"),
-        ("lstm", "lm", "head", r"head\..*"),
+        ("lstm", "lm", "embeddings", r"model\.embeddings\.weight"),
+        ("lstm", "lm", "head", r"lm_head\..*"),
+        ("lstm", "classify", "head", r"classifier\..*"),
+        ("lstm", "tag", "blocks[0].recurrent", r"model\.blocks\.0\.(reverse_)?rnn\..*"),
+        ("lstm-seq2seq", "seq2seq", "encoder.blocks[-1]", r"encoder\.blocks\.2\..*"),
+        ("lstm-seq2seq", "seq2seq", "decoder.blocks.recurrent", r"decoder\.blocks\.\d\.rnn\..*"),
+        ("lstm-seq2seq", "seq2seq", "embeddings", r"encoder\.embeddings\.weight"),
+        ("lstm-seq2seq", "seq2seq", "head", r"lm_head\..*"),
     ],
 )
 def test_a_selector_names_exactly_these_weights(
@@ -187,6 +195,9 @@ def test_a_selector_that_names_nothing_says_what_exists(
         ("bart", "seq2seq", "norms"),
         ("bart", "seq2seq", "decoder.blocks[0].norms"),
         ("lstm", "lm", "blocks[-1:]"),
+        ("lstm", "tag", "embeddings"),
+        ("lstm-seq2seq", "seq2seq", "decoder.blocks[1:]"),
+        ("lstm-seq2seq", "seq2seq", "encoder.blocks[-1]"),
     ],
 )
 def test_backward_runs_exactly_as_deep_as_said(name: str, head: str, text: str) -> None:
@@ -211,7 +222,7 @@ def test_backward_runs_exactly_as_deep_as_said(name: str, head: str, text: str) 
 
             model.get_submodule(block).register_forward_hook(note, with_kwargs=True)
     inputs = batch(model)
-    model(inputs["input_ids"]) if name == "lstm" else model(**inputs)
+    model(**inputs)
 
     number = stacks.index(depth.stack)
     for stack in stacks[:number]:

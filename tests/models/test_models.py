@@ -34,6 +34,7 @@ BART = {
 CONFIGS: dict[str, dict[str, Any]] = {
     "gpt2": {"n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 2},
     "t5": {"d_model": 32, "d_kv": 16, "num_heads": 2, "d_ff": 64, "num_layers": 2},
+    "lstm": {"hidden_size": 32, "num_hidden_layers": 2},
     "marian": BART,
     "bart": BART,
     "llama": {

@@ -1,0 +1,42 @@
+"""The LSTM family, registered with transformers' Auto classes. Saved with its own code."""
+
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
+
+from finetune.models.lstm.configuration_lstm import LSTMConfig
+from finetune.models.lstm.modeling_lstm import (
+    LSTMForCausalLM,
+    LSTMForConditionalGeneration,
+    LSTMForSequenceClassification,
+    LSTMForTokenClassification,
+    LSTMModel,
+    LSTMState,
+)
+
+__all__ = [
+    "LSTMConfig",
+    "LSTMForCausalLM",
+    "LSTMForConditionalGeneration",
+    "LSTMForSequenceClassification",
+    "LSTMForTokenClassification",
+    "LSTMModel",
+    "LSTMState",
+]
+
+AutoConfig.register("lstm", LSTMConfig)
+LSTMConfig.register_for_auto_class()  # type: ignore[no-untyped-call]  # theirs has no types
+for auto, model in (
+    (AutoModel, LSTMModel),
+    (AutoModelForCausalLM, LSTMForCausalLM),
+    (AutoModelForSeq2SeqLM, LSTMForConditionalGeneration),
+    (AutoModelForSequenceClassification, LSTMForSequenceClassification),
+    (AutoModelForTokenClassification, LSTMForTokenClassification),
+):
+    auto.register(LSTMConfig, model)
+    model.register_for_auto_class(auto.__name__)  # type: ignore[no-untyped-call]  # as above

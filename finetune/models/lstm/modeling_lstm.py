@@ -1,0 +1,648 @@
+"""Recurrent models of text: causal, encoder-decoder, classifiers. Copied beside their weights.
+
+What a recurrent layer remembers of a text is its state, of fixed size. It travels as
+`past_key_values`, one entry a block, so that a new token costs the same wherever it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import dropout
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from transformers import GenerationMixin, PreTrainedModel
+from transformers import initialization as init
+from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPast,
+    CausalLMOutputWithPast,
+    Seq2SeqLMOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_lstm import LSTMConfig
+
+CELLS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+IGNORED = -100
+"""The label of a position that is not scored."""
+
+Forward = TypeVar("Forward", bound=Callable[..., Any])
+return_dict: Callable[[Forward], Forward] = can_return_tuple  # theirs has no types
+
+
+class LSTMState(Cache):
+    """What a model remembers: the state of each block and, last, the model's own last output."""
+
+    def __init__(self, config: LSTMConfig) -> None:
+        super().__init__(layers=[_Remembered() for _ in range(config.num_hidden_layers + 1)])
+
+    def layer(self, index: int) -> _Remembered:
+        layer = self.layers[index]
+        assert isinstance(layer, _Remembered)
+        return layer
+
+
+class _Remembered(CacheLayerMixin):
+    """After the last real token: h as `keys`, an LSTM's c as `values`, both (batch, hidden)."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # theirs has no types
+        self.cumulative_length = 0  # positions seen, padding too: what `generate` need not repeat
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.device = key_states.device
+        self.is_initialized = True
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        self.lazy_initialization(key_states, value_states)
+        self.keys, self.values = key_states, value_states
+        self.cumulative_length += args[0]
+        return key_states, value_states
+
+    def get_seq_length(self) -> int:
+        return self.cumulative_length
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.cumulative_length + query_length, 0
+
+    def get_max_length(self) -> int:
+        return -1
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Where a batch's real tokens are. Blocks read rows that begin with them, padding behind."""
+
+    lengths: Tensor  # (batch,)
+    order: Tensor | None  # (batch, time): the positions of real tokens, then the others
+    latest: Tensor  # (batch, time): at each position, the place of the last real token so far
+
+    @classmethod
+    def of(cls, attention_mask: Tensor | None, time: int) -> Padding | None:
+        """None: there is no padding. The mask may reach back over what a state remembers."""
+        if attention_mask is None:
+            return None
+        real = attention_mask[:, -time:].bool()
+        if real.all():
+            return None
+        at_the_end = (real[:, 1:] <= real[:, :-1]).all()
+        order = None if at_the_end else real.int().argsort(dim=1, descending=True, stable=True)
+        return cls(real.sum(1), order, real.cumsum(1) - 1)
+
+    def to_end(self, hidden: Tensor) -> Tensor:
+        """Rows that begin with their real tokens."""
+        return hidden if self.order is None else _pick(hidden, self.order)
+
+    def back(self, hidden: Tensor, before: Tensor | None = None) -> Tensor:
+        """From there to where the tokens stood; padding repeats the last real token before it.
+
+        `before`, (batch, hidden): what padding repeats where no real token stands before it.
+        """
+        placed = _pick(hidden, self.latest.clamp(min=0))
+        if before is None:
+            return placed
+        return torch.where(self.latest[..., None] < 0, before[:, None].to(placed.dtype), placed)
+
+    def reverse(self, hidden: Tensor) -> Tensor:
+        """Each row's real tokens from last to first; its own inverse."""
+        place = torch.arange(hidden.shape[1], device=hidden.device)[None]
+        mirrored = self.lengths[:, None] - 1 - place
+        return _pick(hidden, torch.where(mirrored < 0, place, mirrored))
+
+
+def _pick(hidden: Tensor, places: Tensor) -> Tensor:
+    """Row by row the vectors at `places`: (batch, time, hidden), (batch, time)."""
+    return hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
+
+
+def locked_dropout(hidden: Tensor, rate: float, training: bool) -> Tensor:
+    """One mask for all positions of a row (Gal & Ghahramani 2016)."""
+    if not training or not rate:
+        return hidden
+    return hidden * dropout(torch.ones_like(hidden[:, :1]), rate)
+
+
+class LSTMBlock(GradientCheckpointingLayer):
+    """x + RNN(norm(x)), where the RNN is one layer of LSTM, GRU or plain tanh cells.
+
+    An LSTM (Hochreiter & Schmidhuber 1997; forget gate of Gers et al. 2000) reads x_t and its own
+    last output h, and keeps a cell c beside it; all are (batch, hidden), σ the logistic function:
+
+        i = σ(W_i x_t + U_i h + b_i)        what to write
+        f = σ(W_f x_t + U_f h + b_f)        what to keep
+        g = tanh(W_g x_t + U_g h + b_g)     what would be written
+        o = σ(W_o x_t + U_o h + b_o)        what to show
+        c ← f ⊙ c + i ⊙ g
+        h ← o ⊙ tanh(c)
+
+    `weight_ih_l0` is W, `weight_hh_l0` U, both (4 hidden, hidden), i, f, g, o on top of each other;
+    `bias_ih_l0` + `bias_hh_l0` is b, (4 hidden,). What the past adds to c is multiplied by nothing
+    but f, so a gradient can come through many steps where f is near 1. In a plain RNN it is
+    multiplied by U at each:
+
+        h ← tanh(W x_t + U h + b)
+
+    and a GRU (Cho et al. 2014) keeps or replaces h itself:
+
+        r = σ(W_r x_t + U_r h + b_r)
+        z = σ(W_z x_t + U_z h + b_z)
+        n = tanh(W_n x_t + b_n + r ⊙ (U_n h + b'_n))
+        h ← (1 - z) ⊙ n + z ⊙ h
+    """
+
+    def __init__(self, config: LSTMConfig, index: int, bidirectional: bool) -> None:
+        super().__init__()
+        self.config, self.index = config, index
+        cell = CELLS[config.cell_type]
+        self.width = config.hidden_size // (2 if bidirectional else 1)
+        self.norm = nn.LayerNorm(config.hidden_size)
+        self.rnn = cell(config.hidden_size, self.width, batch_first=True)
+        self.reverse_rnn = None
+        if bidirectional:
+            self.reverse_rnn = cell(config.hidden_size, self.width, batch_first=True)
+
+    def forward(
+        self,
+        hidden: Tensor,
+        start: Tensor | None = None,
+        padding: Padding | None = None,
+        past_key_values: LSTMState | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The block's output; its RNN's; that after dropout: each (batch, time, hidden).
+
+        `start`, (batch, hidden): h before the first token, where `past_key_values` knows none.
+        """
+        inputs = self.norm(hidden)
+        zero = inputs.new_zeros(len(inputs), self.width)
+        h = zero if start is None else start.to(zero.dtype)
+        if past_key_values is None:
+            output, _, _ = self._run(self.rnn, inputs, h, zero)
+        else:
+            output = self._go_on(inputs, h, zero, padding, past_key_values)
+        if self.reverse_rnn is not None:
+            turned = inputs.flip(1) if padding is None else padding.reverse(inputs)
+            other, _, _ = self._run(self.reverse_rnn, turned, zero, zero)
+            other = other.flip(1) if padding is None else padding.reverse(other)
+            output = torch.cat([output, other], -1)
+        dropped = locked_dropout(output, self.config.hidden_dropout, self.training)
+        return hidden + dropped, output, dropped
+
+    def _go_on(
+        self, inputs: Tensor, h: Tensor, c: Tensor, padding: Padding | None, past: LSTMState
+    ) -> Tensor:
+        """The RNN's output from the remembered state, if there is one, and a new one remembered."""
+        layer, time = past.layer(self.index), inputs.shape[1]
+        if layer.is_initialized:
+            assert layer.keys is not None
+            assert layer.values is not None
+            h, c = layer.keys, layer.values
+        output: Tensor
+        if padding is None:
+            output, new_h, new_c = self._run(self.rnn, inputs, h, c)
+        else:
+            # Packed, so that the state is that after each row's last real token. It costs oneDNN's
+            # speed, but only where padding and a state meet: in a prompt, not in training.
+            lengths = padding.lengths.clamp(min=1).cpu()
+            packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
+            packed, new_h, new_c = self._run(self.rnn, packed, h, c)
+            output, _ = pad_packed_sequence(packed, batch_first=True, total_length=time)
+            nothing_read = (padding.lengths == 0)[:, None]
+            new_h, new_c = torch.where(nothing_read, h, new_h), torch.where(nothing_read, c, new_c)
+        past.update(new_h, new_c, self.index, time)
+        return output
+
+    def _run(self, rnn: nn.Module, inputs: Any, h: Tensor, c: Tensor) -> tuple[Any, Tensor, Tensor]:
+        """The outputs, the last h and the last c, which only an LSTM changes."""
+        lstm = self.config.cell_type == "lstm"
+        state: Any = (h[None], c[None]) if lstm else h[None]
+        if self.training and self.config.weight_drop:
+            weights = {
+                name: dropout(weight, self.config.weight_drop)
+                for name, weight in rnn.named_parameters()
+                if name.endswith("weight_hh_l0")  # within PEFT's wrapper it has a longer name
+            }
+            output, state = functional_call(rnn, weights, (inputs, state))  # still the fast kernel
+        else:
+            output, state = rnn(inputs, state)
+        h, c = (state[0][0], state[1][0]) if lstm else (state[0], c)
+        return output, h, c
+
+
+class LSTMPreTrainedModel(PreTrainedModel):
+    config: LSTMConfig
+    config_class = LSTMConfig
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["LSTMBlock"]  # noqa: RUF012  # theirs is a list
+    _input_embed_layer = "embeddings"
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if not isinstance(module, nn.RNNBase):
+            super()._init_weights(module)  # type: ignore[no-untyped-call]  # theirs has no types
+            return
+        width = module.hidden_size
+        for name, weight in module.named_parameters(recurse=False):
+            if name.startswith("bias"):
+                start = torch.zeros_like(weight)
+                if name == "bias_ih_l0" and self.config.forget_gate_bias:
+                    start[width : 2 * width] = self.config.forget_gate_bias
+                init.copy_(weight, start)  # whole: a slice would not know that it was loaded
+            elif name == "weight_hh_l0" and self.config.orthogonal_recurrent:
+                gates = weight.view(-1, width, width)
+                init.copy_(weight, torch.cat([nn.init.orthogonal_(u.clone()) for u in gates]))
+            else:
+                init.uniform_(weight, -(width**-0.5), width**-0.5)
+
+
+class LSTMGenerationMixin(GenerationMixin):
+    """`generate` begins with an empty state instead of empty keys and values."""
+
+    config: LSTMConfig
+
+    def _prepare_cache_for_generation(
+        self, generation_config: Any, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        if generation_config.use_cache:
+            model_kwargs.setdefault("past_key_values", LSTMState(self.config))
+        mixin: Any = super()  # theirs is typed for a whole model
+        return mixin._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
+
+
+@dataclass
+class LSTMModelOutput(BaseModelOutputWithPast):
+    regularization: Tensor | None = None
+    """(batch, time): what activation regularisation adds to the loss of each position."""
+
+
+class LSTMModel(LSTMPreTrainedModel):
+    """Embeddings, blocks and a last norm."""
+
+    def __init__(
+        self, config: LSTMConfig, bidirectional: bool | None = None, embedded: bool = True
+    ) -> None:
+        """`bidirectional`: in place of the config's. Not `embedded`: it is given embeddings."""
+        super().__init__(config)
+        self.bidirectional = config.bidirectional if bidirectional is None else bidirectional
+        self.embeddings = None
+        if embedded:
+            self.embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
+        blocks = range(config.num_hidden_layers)
+        self.blocks = nn.ModuleList(LSTMBlock(config, i, self.bidirectional) for i in blocks)
+        self.norm = nn.LayerNorm(config.hidden_size)
+        self.post_init()  # type: ignore[no-untyped-call]  # theirs has no types
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        assert self.embeddings is not None
+        embedded: Tensor = self.embeddings(input_ids)
+        if self.training and self.config.embedding_dropout:
+            # As if rows of the matrix were dropped, without a copy of it.
+            words = dropout(
+                embedded.new_ones(self.config.vocab_size), self.config.embedding_dropout
+            )
+            embedded = embedded * words[input_ids][..., None]
+        return embedded
+
+    @return_dict
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        past_key_values: LSTMState | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        starts: tuple[Tensor, ...] | None = None,
+    ) -> LSTMModelOutput:
+        """`starts`: for each block the h that it begins with, (batch, hidden).
+
+        There are no attentions to put out; the library asks every encoder and classifier for them.
+        """
+        if inputs_embeds is None:
+            if input_ids is None:
+                raise ValueError("give input_ids or inputs_embeds")
+            inputs_embeds = self.embed(input_ids)
+        if use_cache is None:
+            use_cache = self.config.use_cache and not self.training
+        if use_cache and not self.bidirectional and past_key_values is None:
+            past_key_values = LSTMState(self.config)
+
+        hidden = locked_dropout(inputs_embeds, self.config.input_dropout, self.training)
+        padding = Padding.of(attention_mask, hidden.shape[1])
+        if padding is not None:
+            hidden = padding.to_end(hidden)
+        states = [hidden]
+        for block, start in zip(self.blocks, starts or [None] * len(self.blocks), strict=True):
+            hidden, output, dropped = block(
+                hidden, start, padding=padding, past_key_values=past_key_values
+            )
+            if output_hidden_states:
+                states.append(hidden)
+        hidden = self.norm(hidden)
+        penalty = self._penalty(output, dropped)
+        if padding is not None:
+            states = [padding.back(state) for state in states] if output_hidden_states else states
+            penalty = None if penalty is None else padding.back(penalty[..., None])[..., 0]
+            last = None if past_key_values is None else past_key_values.layer(-1).keys
+            hidden = padding.back(hidden, last)
+        if past_key_values is not None:
+            newest = hidden[:, -1]
+            past_key_values.update(newest, newest[:, :0], len(self.blocks), hidden.shape[1])
+        return LSTMModelOutput(
+            last_hidden_state=hidden,
+            past_key_values=past_key_values,
+            hidden_states=tuple(states) if output_hidden_states else None,
+            regularization=penalty,
+        )
+
+    def _penalty(self, output: Tensor, dropped: Tensor) -> Tensor | None:
+        """AR and TAR (Merity et al. 2017, 4.6), position by position, of the last block's RNN."""
+        level = self.config.activation_regularization
+        change = self.config.temporal_activation_regularization
+        if not self.training or not (level or change):
+            return None
+        before = torch.cat([output[:, :1], output[:, :-1]], 1)
+        squares = level * dropped.float().square() + change * (output - before).float().square()
+        penalty: Tensor = squares.mean(-1)
+        return penalty
+
+
+@dataclass
+class LSTMCausalLMOutput(CausalLMOutputWithPast):
+    regularization: Tensor | None = None
+    """(batch, time): to add to the loss at each position that is scored; None: nothing."""
+
+
+class LSTMForCausalLM(LSTMPreTrainedModel, LSTMGenerationMixin):
+    """A language model: the output at a position predicts the next token."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.embeddings.weight"}  # noqa: RUF012  # theirs
+
+    def __init__(self, config: LSTMConfig) -> None:
+        super().__init__(config)
+        self.model = LSTMModel(config, bidirectional=False)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size)
+        self.post_init()  # type: ignore[no-untyped-call]  # theirs has no types
+
+    @return_dict
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        past_key_values: LSTMState | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        logits_to_keep: int = 0,
+        **kwargs: Any,
+    ) -> LSTMCausalLMOutput:
+        """`logits_to_keep`: of how many last positions; 0: of all."""
+        read = self.model(
+            input_ids,
+            attention_mask,
+            past_key_values,
+            inputs_embeds,
+            use_cache,
+            output_hidden_states,
+        )
+        hidden = read.last_hidden_state[:, -logits_to_keep:]
+        hidden = locked_dropout(hidden, self.config.output_dropout, self.training)
+        logits = self.lm_head(hidden)
+        loss = None
+        if labels is not None:
+            shifted = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
+            loss = _loss(logits, shifted, read.regularization, **kwargs)
+        return LSTMCausalLMOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=read.past_key_values,
+            hidden_states=read.hidden_states,
+            regularization=read.regularization,
+        )
+
+
+@dataclass
+class LSTMSeq2SeqLMOutput(Seq2SeqLMOutput):
+    regularization: Tensor | None = None
+    """(batch, target): to add to the loss at each position that is scored; None: nothing."""
+
+
+class LSTMForConditionalGeneration(LSTMPreTrainedModel, LSTMGenerationMixin):
+    """An encoder that reads both ways, and a decoder that attends to what it read.
+
+    Attention is global, after the last block (Luong et al. 2015, "general", divided by √hidden):
+    for the decoder's output h and the source s, (source, hidden),
+
+        a = softmax(s W h / √hidden)         how much of each source position
+        h ← tanh(V [a s; h])                 what the output layer reads
+
+    The attended h is not fed back into the next step, so that all steps of training are one call.
+    Each of the decoder's blocks starts from the source's mean, through a tanh layer (after Bahdanau
+    et al. 2015, A.2.2).
+    """
+
+    _tied_weights_keys = {"lm_head.weight": "encoder.embeddings.weight"}  # noqa: RUF012  # theirs
+
+    def __init__(self, config: LSTMConfig) -> None:
+        super().__init__(config)
+        hidden, blocks = config.hidden_size, config.num_hidden_layers
+        self.encoder = LSTMModel(config, bidirectional=True)
+        self.decoder = LSTMModel(config, bidirectional=False, embedded=False)
+        self.start = nn.Linear(hidden, blocks * hidden)
+        self.query = nn.Linear(hidden, hidden, bias=False)
+        self.attended = nn.Linear(2 * hidden, hidden, bias=False)
+        self.lm_head = nn.Linear(hidden, config.vocab_size)
+        self.post_init()  # type: ignore[no-untyped-call]  # theirs has no types
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.encoder.set_input_embeddings(value)
+
+    def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
+        """Labels one position later, behind the start token."""
+        start = self.config.decoder_start_token_id
+        if start is None or self.config.pad_token_id is None:
+            raise ValueError("the config has no decoder_start_token_id or no pad_token_id")
+        shifted = labels.roll(1, 1)
+        shifted[:, 0] = start
+        return shifted.masked_fill(shifted == IGNORED, self.config.pad_token_id)
+
+    @return_dict
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        encoder_outputs: LSTMModelOutput | None = None,
+        past_key_values: LSTMState | None = None,
+        inputs_embeds: Tensor | None = None,
+        decoder_inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs: Any,
+    ) -> LSTMSeq2SeqLMOutput:
+        if encoder_outputs is None:
+            encoder_outputs = self.encoder(
+                input_ids,
+                attention_mask,
+                inputs_embeds=inputs_embeds,
+                output_hidden_states=output_hidden_states,
+            )
+        source = encoder_outputs[0]  # (batch, source, hidden)
+        real = torch.ones_like(source[..., 0]) if attention_mask is None else attention_mask
+        real = real.to(source.dtype)[..., None]
+
+        starts = None
+        if past_key_values is None or not past_key_values.get_seq_length():
+            mean = (source * real).sum(1) / real.sum(1)
+            starts = self.start(mean).tanh().chunk(self.config.num_hidden_layers, -1)
+        if decoder_inputs_embeds is None:
+            if decoder_input_ids is None:
+                if labels is None:
+                    raise ValueError("give decoder_input_ids, decoder_inputs_embeds or labels")
+                decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+            decoder_inputs_embeds = self.encoder.embed(decoder_input_ids)
+        read = self.decoder(
+            None,
+            decoder_attention_mask,
+            past_key_values,
+            decoder_inputs_embeds,
+            use_cache,
+            output_hidden_states,
+            starts=starts,
+        )
+        hidden = read.last_hidden_state  # (batch, target, hidden)
+        scores = self.query(hidden) @ source.mT / source.shape[-1] ** 0.5  # (batch, target, source)
+        scores = scores.masked_fill(real.mT == 0, torch.finfo(scores.dtype).min)
+        context = scores.softmax(-1) @ source
+        hidden = self.attended(torch.cat([context, hidden], -1)).tanh()
+        logits = self.lm_head(locked_dropout(hidden, self.config.output_dropout, self.training))
+        loss = None
+        if labels is not None:
+            loss = _loss(logits, labels, read.regularization, **kwargs)
+        return LSTMSeq2SeqLMOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=read.past_key_values,
+            decoder_hidden_states=read.hidden_states,
+            encoder_last_hidden_state=source,
+            encoder_hidden_states=encoder_outputs.hidden_states,
+            regularization=read.regularization,
+        )
+
+
+def _loss(
+    logits: Tensor,
+    labels: Tensor,
+    regularization: Tensor | None = None,
+    num_items_in_batch: Tensor | int | None = None,
+    **kwargs: Any,
+) -> Tensor:
+    """Cross entropy and regularisation, the mean over the positions that have a label.
+
+    `num_items_in_batch`: their number in all of an accumulated batch, as Trainer gives it.
+    """
+    scored = labels != IGNORED
+    count = scored.sum() if num_items_in_batch is None else num_items_in_batch
+    total = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    if regularization is not None:
+        total = total + (regularization * scored).sum()
+    return total / count
+
+
+class LSTMForSequenceClassification(LSTMPreTrainedModel):
+    """Last state, maximum and mean over the text, side by side (Howard & Ruder 2018, 3.3)."""
+
+    def __init__(self, config: LSTMConfig) -> None:
+        super().__init__(config)
+        self.model = LSTMModel(config)
+        assert config.num_labels is not None
+        self.classifier = nn.Linear(3 * config.hidden_size, config.num_labels)
+        self.post_init()  # type: ignore[no-untyped-call]  # theirs has no types
+
+    @return_dict
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+    ) -> SequenceClassifierOutput:
+        read = self.model(
+            input_ids,
+            attention_mask,
+            inputs_embeds=inputs_embeds,
+            use_cache=False,
+            output_hidden_states=output_hidden_states,
+        )
+        hidden = read.last_hidden_state
+        real = torch.ones_like(hidden[..., 0]) if attention_mask is None else attention_mask
+        last = hidden[:, -1]  # padding repeats the last real token
+        if self.model.bidirectional:  # what reads from right to left ends at the first real token
+            half = hidden.shape[-1] // 2
+            first = _pick(hidden, real.int().argmax(1)[:, None])[:, 0]
+            last = torch.cat([last[:, :half], first[:, half:]], -1)
+        real = real[..., None].bool()
+        largest = hidden.masked_fill(~real, torch.finfo(hidden.dtype).min).amax(1)
+        mean = (hidden * real).sum(1) / real.sum(1)
+        pooled = torch.cat([last, largest, mean], -1)
+        logits = self.classifier(dropout(pooled, self.config.classifier_dropout, self.training))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
+        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=read.hidden_states)
+
+
+class LSTMForTokenClassification(LSTMPreTrainedModel):
+    """A label for each token, read from both sides."""
+
+    def __init__(self, config: LSTMConfig) -> None:
+        super().__init__(config)
+        self.model = LSTMModel(config, bidirectional=True)
+        assert config.num_labels is not None
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()  # type: ignore[no-untyped-call]  # theirs has no types
+
+    @return_dict
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+    ) -> TokenClassifierOutput:
+        read = self.model(
+            input_ids,
+            attention_mask,
+            inputs_embeds=inputs_embeds,
+            use_cache=False,
+            output_hidden_states=output_hidden_states,
+        )
+        hidden = dropout(read.last_hidden_state, self.config.classifier_dropout, self.training)
+        logits = self.classifier(hidden)
+        loss = None
+        if labels is not None:
+            loss = _loss(logits, labels)
+        return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=read.hidden_states)
