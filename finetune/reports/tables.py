@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -90,14 +91,24 @@ def number(value: Any) -> str:
 
 
 def print_comparison(rows: Sequence[Row]) -> None:
-    """The comparison as a table, in as many metrics as a terminal has room for."""
-    header, *lines = _cells(rows, ("loss", "bits_per_byte", "chrf", "rougeL"))
-    table = Table()
+    """The comparison as a table; in a narrow terminal fewer metrics, without their spread."""
+    table = _table(_cells(rows, ("loss", "bits_per_byte", "chrf", "rougeL")))
+    unbounded = console.options.update(max_width=1000)
+    if console.measure(table, options=unbounded).maximum > console.width:
+        there = {name for row in rows for name in row.quality}
+        narrow = [name for name in ("bits_per_byte", "chrf", "loss") if name in there][:2]
+        table = _table(_cells(rows, narrow, spread=False))
+    console.print(table)
+
+
+def _table(cells: list[list[str]]) -> Table:
+    header, *lines = cells
+    table = Table(box=SIMPLE, padding=(0, 0, 0, 1))
     for number_of_column, title in enumerate(header):
         table.add_column(title, justify="right" if number_of_column else "left")
     for line in lines:
-        table.add_row(*line)
-    console.print(table)
+        table.add_row(*map(escape, line))
+    return table
 
 
 def write_comparison(rows: Sequence[Row], circumstances: str, folder: Path) -> None:
@@ -112,15 +123,17 @@ def write_comparison(rows: Sequence[Row], circumstances: str, folder: Path) -> N
     console.print(f"written: {escape(str(folder / 'compare.md'))}, compare.json")
 
 
-def _cells(rows: Sequence[Row], metrics: Iterable[str]) -> list[list[str]]:
-    """The header and each row; metrics that no row has are left out."""
+def _cells(rows: Sequence[Row], metrics: Iterable[str], *, spread: bool = True) -> list[list[str]]:
+    """The header and each row; metrics that no row has are left out, and a study that all share."""
+    studies = {row.name.split("/")[0] for row in rows if row.cost}
+    prefix = f"{studies.pop()}/" if len(studies) == 1 else ""
     metrics = [name for name in metrics if any(name in row.quality for row in rows)]
     header = ["", "seeds", *(SHOWN[name] for name in metrics)]
     header += ["train s", "peak MiB", "trained"]
     lines = [header]
     for row in rows:
-        cells = [row.name, str(row.seeds or "")]
-        cells += [_spread(row.quality.get(name)) for name in metrics]
+        cells = [row.name.removeprefix(prefix), str(row.seeds or "")]
+        cells += [_score(row.quality.get(name), spread) for name in metrics]
         if row.cost:
             cells += [
                 f"{row.cost['train_seconds']:.0f}",
@@ -131,8 +144,8 @@ def _cells(rows: Sequence[Row], metrics: Iterable[str]) -> list[list[str]]:
     return lines
 
 
-def _spread(score: tuple[float, float | None] | None) -> str:
+def _score(score: tuple[float, float | None] | None, spread: bool) -> str:
     if score is None:
         return ""
     mean, deviation = score
-    return number(mean) if deviation is None else f"{number(mean)} ± {number(deviation)}"
+    return number(mean) + (f" ± {number(deviation)}" if spread and deviation is not None else "")
