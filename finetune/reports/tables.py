@@ -120,7 +120,9 @@ def write_comparison(rows: Sequence[Row], circumstances: str, folder: Path) -> N
     (folder / "compare.md").write_text(f"{text}\n\n{circumstances}\n", encoding="utf-8")
     values = json.dumps({"rows": [asdict(row) for row in rows], "of": circumstances}, indent=2)
     (folder / "compare.json").write_text(values + "\n", encoding="utf-8")
-    console.print(f"written: {escape(str(folder / 'compare.md'))}, compare.json")
+    console.print(
+        f"written: {escape(str(folder / 'compare.md'))} (every metric and its spread), compare.json"
+    )
 
 
 def _cells(rows: Sequence[Row], metrics: Iterable[str], *, spread: bool = True) -> list[list[str]]:

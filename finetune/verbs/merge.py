@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MARGIN = 10
 """How many times the rounding of float32 a merge may change the logits. The rounding is measured:
 the logits of the model with its adapter against the same in float64. A fixed limit would not do,
-random weights amplify it a thousandfold. A right merge stays within some two times of it, one of a
+random weights amplify it a thousandfold. A right merge stays within some four times of it, one of a
 trained model that lost a single layer is far beyond (benchmarks/merging.py). bfloat16 is not
 offered: there rounding alone changes greedy texts."""
 PROMPTS = 8

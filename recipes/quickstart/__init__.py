@@ -5,7 +5,7 @@ remark, so that no remark stands on two sides. The models have about 5 M paramet
 nothing but encyclopedia articles: expect short, plain replies, not conversation.
 
 Every arm takes at most a minute on two cores. Learning rates: each method's default. Result: the
-table in README, made by `finetune compare quickstart --seeds 0 1`.
+table in README, made by `finetune compare quickstart`.
 """
 
 from finetune import Completion, Data, Decoding, Training
