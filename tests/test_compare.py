@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from finetune import compare
+from finetune.reports import tables
+from finetune.verbs.compare import Row, Scores
 from tests.conftest import build, tokenizer
 
 STUDY = '''"""A study of a test's own."""
@@ -65,13 +68,29 @@ def test_every_arm_and_seed_runs_once_and_the_table_shows_mean_spread_and_floors
     assert spread == pytest.approx(abs(bits[0] - bits[1]) / 2**0.5)
     assert full.cost["trainable_parameters"] > rows["mine/last"].cost["trainable_parameters"]
     markdown = (study / "runs/mine/compare.md").read_text()
-    assert "| mine/full | 2 |" in markdown
+    assert "| full | 2 |" in markdown  # the study they share is left out
     assert "11 test examples; " in markdown
     table = json.loads((study / "runs/mine/compare.json").read_text())
     assert table["rows"][-1]["name"] == "mine/last"
 
     compare(["mine"], seeds=[0, 1])
     assert "4 runs, 0 to do" in capsys.readouterr().out
+
+
+def test_a_narrow_terminal_shows_whole_names_and_means_without_their_spread(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("loss", "bits_per_byte", "chrf", "rougeL")
+    scores: Scores = dict.fromkeys(names, (1.25, 0.0625))
+    cost = {"train_seconds": 1.0, "peak_memory_bytes": 2.0**20, "trainable_parameters": 7_000_000}
+    rows = [Row(f"mine/gpt2_feed_forward_{number}", 3, scores, cost) for number in (1, 2)]
+    for width, spread in ((80, False), (200, True)):
+        monkeypatch.setattr(tables, "console", Console(width=width))
+        tables.print_comparison(rows)
+        shown = capsys.readouterr().out
+        assert " gpt2_feed_forward_2 " in shown
+        assert "7,000,000" in shown
+        assert ("± 0.0625" in shown) == spread
 
 
 def test_overrides_reach_every_arm_and_get_a_folder_of_their_own(
