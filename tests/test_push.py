@@ -212,10 +212,21 @@ def test_plain_libraries_read_the_same_answers_with_the_snippet_as_it_is_printed
     assert world.hub.unknown == []
 
 
-def test_generate_takes_a_pushed_runs_hub_id_and_its_prompt_template(world: World) -> None:
+def test_generate_and_merge_take_a_pushed_runs_hub_id_and_its_prompt_template(
+    world: World,
+) -> None:
     given = [["hf_write", "generate", f"me/{name}", "--prompt", *PROMPTS] for name in METHODS]
-    for name, said in zip(METHODS, commands(world.hub, world.folder, given, "own"), strict=True):
-        lines = [json.loads(line) for line in said.out.splitlines()]
+    merged = str(world.folder / "merged")
+    given += [
+        ["hf_write", "merge", "me/lora", merged],
+        ["hf_write", "generate", merged, "--prompt", *(f"say: {prompt}" for prompt in PROMPTS)],
+    ]
+    said = commands(world.hub, world.folder, given, "own")
+    for name, one in zip([*METHODS, "merge", "lora"], said, strict=True):
+        if name == "merge":
+            assert "the same greedy texts" in one.out, one
+            continue
+        lines = [json.loads(line) for line in one.out.splitlines()]
         assert [line["prompt"] for line in lines] == [f"say: {prompt}" for prompt in PROMPTS]
         assert [line["completions"] for line in lines] == [[text] for text in world.texts[name]]
 
