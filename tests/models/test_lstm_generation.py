@@ -121,3 +121,11 @@ def test_a_prompts_text_does_not_depend_on_its_batch(kind: str, how: str) -> Non
     alone = generate(model, own, prompts, decoding, batch_size=1)
     assert together == alone
     assert len({text for texts in together for text in texts}) > 1
+
+
+def test_the_state_counts_the_positions_it_has_read() -> None:
+    model = of("lstm")
+    state = model(TEXT[None, :5], use_cache=True).past_key_values
+    assert state.get_seq_length() == 5
+    model(TEXT[None, 5:], past_key_values=state)
+    assert state.get_seq_length() == 7
