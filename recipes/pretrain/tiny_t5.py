@@ -1,4 +1,4 @@
-"""tiny-t5: a T5 of 3 + 3 blocks, width 192, 4.4 M parameters, 8,000 byte-level tokens.
+"""tiny-t5: a T5 of 3 + 3 blocks, width 192, 4.3 M parameters, 8,000 byte-level tokens.
 
 Half of every block is cut out, in spans of 8 tokens on average (Raffel et al. 2020 chose 15 % and
 3): a model this small sees little text, and so has three times as much of it to predict, in pieces
