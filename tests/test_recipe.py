@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import TrainingArguments
 
 from finetune.data import Data
@@ -242,3 +243,9 @@ def test_what_hugging_face_refuses_is_the_users_mistake_in_one_line(
         resolved(training)
     assert str(caught.value).startswith("training")
     assert "\n" not in str(caught.value)
+
+
+def test_bf16_is_autocast_on_a_machine_without_gpu_too(tmp_path: Path) -> None:
+    args = Training(bf16=True).resolve(tmp_path, learning_rate=1e-3, metric="loss", validated=True)
+    assert args.bf16
+    assert args.use_cpu == (not torch.accelerator.is_available())
