@@ -19,10 +19,12 @@ class Collate:
     """Pads on the right, whatever side the tokenizer likes: a soft prompt stands next to its text.
 
     Gives `row`, `input_ids`, `attention_mask`, `labels`, and for an encoder-decoder
-    `decoder_input_ids`. Padding is masked by length, never by token id.
+    `decoder_input_ids`. Padding is masked by length, never by token id. Of consecutive rows the
+    last token is only a label: it is the first that the next row reads.
     """
 
-    def __init__(self, model: PreTrainedModel | PeftModel) -> None:
+    def __init__(self, model: PreTrainedModel | PeftModel, consecutive: bool = False) -> None:
+        self.consecutive = consecutive
         self.pad_token_id = model.config.pad_token_id
         self.encoder_decoder = model.config.is_encoder_decoder
         assert self.pad_token_id is not None
@@ -47,4 +49,6 @@ class Collate:
             assert self.start_token_id is not None
             shifted[:, 0] = self.start_token_id
             batch["decoder_input_ids"] = shifted.masked_fill(shifted == IGNORED, self.pad_token_id)
+        if self.consecutive:
+            batch |= {name: batch[name][:, :-1] for name in ("input_ids", "attention_mask")}
         return batch

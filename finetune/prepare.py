@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from finetune.methods import Full, Partial, PrefixTuning
 from finetune.models import Scratch
 from finetune.shape import Shape
+from finetune.tasks import LanguageModeling
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -76,6 +77,19 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
             "training.gradient_checkpointing cannot be used with PrefixTuning: a prefix "
             "travels in the cache, which checkpointing switches off"
         )
+    if isinstance(task, LanguageModeling) and task.consecutive:
+        for name, usual, why in (
+            ("train_sampling_strategy", "random", "consecutive blocks have an order"),
+            ("gradient_checkpointing", None, "computed again, a block would not find its state"),
+            ("activation_checkpointing", None, "computed again, a block would not find its state"),
+            ("auto_find_batch_size", False, "each row of the batch is a stream"),
+            ("ignore_data_skip", False, "a resumed run goes on where its state is"),
+        ):
+            value = getattr(recipe.training, name)
+            if value not in (usual, False):
+                raise ValueError(
+                    f"training.{name} {value} cannot be used with task.consecutive: {why}"
+                )
     loaded = recipe.model.load(task.texts(splits.train))
     adapted = recipe.method.apply(loaded.model, loaded.tokenizer, always=loaded.fresh)
     shape = Shape.of(adapted.model)

@@ -17,6 +17,8 @@ class Shape:
     """The longest text the model takes, its soft prompt already subtracted; None: no limit."""
     prompt_tokens: int
     """Virtual tokens (soft prompt or prefix) that stand before every text."""
+    recurrent: bool = False
+    """What it has read is in a state of fixed size, which can be carried on."""
 
     @classmethod
     def of(cls, model: PreTrainedModel | PeftModel) -> Shape:
@@ -36,4 +38,5 @@ class Shape:
             encoder_decoder=bool(model.config.is_encoder_decoder),
             max_tokens=None if positions is None else positions - prompt_tokens,
             prompt_tokens=prompt_tokens,
+            recurrent=config["model_type"] == "lstm",
         )

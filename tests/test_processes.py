@@ -17,7 +17,7 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils.launch import prepare_simple_launcher_cmd_env
 
 from finetune import Run, compare, run
-from finetune.training.trainer import BLANK
+from finetune.training.order import BLANK
 from tests.conftest import WORDS, build, tokenizer
 from tests.two_processes import recipe, watched
 

@@ -21,7 +21,7 @@ from tests.methods.models import make
         ("bart", "seq2seq", Shape(True, 64, 0)),
         ("marian", "seq2seq", Shape(True, 64, 0)),
         ("bert", "mask", Shape(False, 512, 0)),
-        ("lstm", "lm", Shape(False, None, 0)),
+        ("lstm", "lm", Shape(False, None, 0, recurrent=True)),
     ],
 )
 def test_the_longest_text_is_read_from_the_positions_of_any_model(

@@ -126,6 +126,9 @@ class Scratch:
     """A folder, a Hub id or a bundled model; none: one is trained on the training split."""
     vocab_size: int = 8000
     """The size of a tokenizer that is trained here."""
+    tokens: Literal["bytes", "words"] = "bytes"
+    """Of a tokenizer that is trained here: byte-level BPE, or the words between white space and
+    `<eos>` for a line's end, as word-level perplexities are published."""
 
     def load(self, texts: Iterable[str] = ()) -> Loaded:
         """Fresh weights, drawn from torch's global random state."""
@@ -133,7 +136,7 @@ class Scratch:
         from transformers import AutoConfig, AutoTokenizer
 
         import finetune.models.lstm  # noqa: F401  # registers the architecture
-        from finetune.models.tokenizers import train_tokenizer
+        from finetune.models.tokenizers import train_tokenizer, train_word_tokenizer
 
         try:
             default = AutoConfig.for_model(self.architecture)
@@ -145,8 +148,14 @@ class Scratch:
         # Ours is one architecture for both; of the others each is one or the other.
         encoder_decoder = self.config.get("is_encoder_decoder", default.is_encoder_decoder)
         if self.tokenizer is None:
-            kind: Literal["gpt2", "t5"] = "t5" if encoder_decoder else "gpt2"
-            tokenizer: PreTrainedTokenizerBase = train_tokenizer(texts, self.vocab_size, kind)
+            tokenizer: PreTrainedTokenizerBase
+            if self.tokens == "words":
+                if encoder_decoder:
+                    raise ValueError("model.tokens words is for causal models; use bytes")
+                tokenizer = train_word_tokenizer(texts, self.vocab_size)
+            else:
+                kind: Literal["gpt2", "t5"] = "t5" if encoder_decoder else "gpt2"
+                tokenizer = train_tokenizer(texts, self.vocab_size, kind)
         else:
             name = str(BUNDLED.get(self.tokenizer, self.tokenizer))
             try:

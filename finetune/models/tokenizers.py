@@ -1,17 +1,29 @@
-"""Training a byte-level BPE tokenizer, for models that start from scratch.
+"""Training a tokenizer, for models that start from scratch: byte-level BPE, or whole words.
 
 Byte-level: every string round-trips, whatever its script, and nothing ever becomes "unknown".
+Words are for data sets whose published figures count them.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import PreTrainedTokenizerFast
 
 END_OF_TEXT = "<|endoftext|>"
+END_OF_LINE, UNKNOWN = "<eos>", "<unk>"
 PAD, END, SENTINELS = "<pad>", "</s>", 100
 
 
@@ -54,4 +66,27 @@ def train_tokenizer(
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, extra_special_tokens=sentinels
+    )
+
+
+def train_word_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """The words between white space, at most `vocab_size` of them, and `<eos>` for each line's end.
+
+    As Penn Treebank and WikiText are counted (Merity et al. 2016). White space is not kept; a word
+    that is not known becomes `<unk>`, which the text may hold itself.
+    """
+    # Counted here: the library's trainer would number special tokens that stand in the text twice.
+    words = Counter(word for text in texts for word in text.split())
+    del words[END_OF_LINE], words[UNKNOWN]
+    kept = [word for word, _ in words.most_common(vocab_size - 2)]
+    vocabulary = {word: number for number, word in enumerate([END_OF_LINE, UNKNOWN, *kept])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, UNKNOWN))
+    tokenizer.normalizer = normalizers.Replace("\n", f" {END_OF_LINE} ")
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=END_OF_LINE,
+        eos_token=END_OF_LINE,
+        pad_token=END_OF_LINE,
+        unk_token=UNKNOWN,
     )

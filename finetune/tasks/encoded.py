@@ -36,6 +36,9 @@ class Encoded:
     examples: tuple[Example, ...]
     notes: tuple[str, ...] = ()
     """What was cut, with counts."""
+    consecutive: bool = False
+    """Each row begins with the last token of the one before it, and is to be read after it; an
+    example's rows stand together."""
 
 
 def encoded_rows(rows: Sequence[tuple[int, list[int], list[int]]]) -> Dataset:

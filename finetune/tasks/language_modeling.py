@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from finetune.shape import Shape
 
 SENTINELS = tuple(f"<extra_id_{i}>" for i in range(100))
+EVALUATED = 256
+"""Tokens of a consecutive block in evaluation, where its size changes nothing but the speed."""
 SHORTEST = 8
 """Tokens of the smallest block to cut spans from: in fewer, there is little to tell them by."""
 
@@ -25,11 +27,16 @@ class LanguageModeling:
     """Documents, joined with end-of-text between them, cut into blocks; every token is predicted.
 
     Scoring slides a window of a block by half its length, so that all but a document's first
-    tokens are predicted from at least half a block of context.
+    tokens are predicted from at least half a block of context. Of a recurrent model with
+    consecutive blocks each token is predicted from its whole document.
     """
 
     block_size: int | None = None
     """Tokens a block; none: what the model takes, at most 1,024."""
+    consecutive: bool = False
+    """Read each block after the one before it and carry the model's state from block to block:
+    truncated back-propagation through time. Each row of a batch is a stream of its own. Needs a
+    recurrent model."""
 
     metric: ClassVar[str] = "bits_per_byte"
     inputs: ClassVar[tuple[str, ...]] = ("text",)
@@ -51,24 +58,39 @@ class LanguageModeling:
                 "LanguageModeling needs a causal model; an encoder-decoder learns plain text by "
                 "SpanCorruption, or prompts and answers by Completion"
             )
+        if self.consecutive and (not shape.recurrent or shape.prompt_tokens):
+            raise ValueError(
+                "task.consecutive carries a state from block to block: it needs a recurrent model "
+                "(architecture lstm), and no soft prompt, which each block would read again"
+            )
         size = _block_size(self.block_size, shape, default=1024, least=2)
-        documents = _tokenize(tokenizer, split["text"])
+        documents = list(_tokenize(tokenizer, split["text"]))
         end = end_of_text(tokenizer)
         if training:
             stream = [end]
             for ids in documents:
                 stream += [*ids, end]
-            # Blocks overlap by one token: a block's first token is only ever given.
-            blocks = [stream[i : i + size] for i in range(0, len(stream) - 1, size - 1)]
-            rows = [(number, block, [IGNORED, *block[1:]]) for number, block in enumerate(blocks)]
-        else:
+            rows = list(enumerate(_blocks(stream, size + 1 if self.consecutive else size)))
+        elif self.consecutive:
             rows = [
+                (number, block)
+                for number, ids in enumerate(documents)
+                for block in _blocks([end, *ids], EVALUATED + 1)
+            ]
+        if training or self.consecutive:
+            labelled = [(number, block, [IGNORED, *block[1:]]) for number, block in rows]
+        else:
+            labelled = [
                 (number, *window)
                 for number, ids in enumerate(documents)
                 for window in _windows([end, *ids], size)
             ]
-        examples = tuple(map(_example, split["text"]))
-        return Encoded(encoded_rows(rows), examples)
+        return Encoded(
+            encoded_rows(labelled),
+            tuple(map(_example, split["text"])),
+            _unknown(documents, split["text"], tokenizer),
+            self.consecutive,
+        )
 
 
 @dataclass(frozen=True)
@@ -181,6 +203,31 @@ def _random_lengths(total: int, parts: int, rng: np.random.Generator) -> list[in
     return [int(n) for n in np.diff(np.concatenate([[0], borders, [total]]))]
 
 
+def _blocks(ids: list[int], size: int) -> list[list[int]]:
+    """Blocks that overlap by one token, for a block's first token is only ever given."""
+    return [ids[i : i + size] for i in range(0, len(ids) - 1, size - 1)]
+
+
+def _unknown(
+    documents: Sequence[Sequence[int]], texts: Sequence[str], tokenizer: PreTrainedTokenizerBase
+) -> tuple[str, ...]:
+    """A warning where the tokenizer replaced words by its unknown token, which is easy to guess.
+
+    Where the text itself holds that token, as WikiText does, it is a word like the others.
+    """
+    if tokenizer.unk_token is None or tokenizer.unk_token == tokenizer.eos_token:
+        return ()
+    total = sum(map(len, documents))
+    written = sum(text.count(tokenizer.unk_token) for text in texts)
+    found = sum(list(ids).count(tokenizer.unk_token_id) for ids in documents) - written
+    if found <= 0:
+        return ()
+    return (
+        f"{found} of {total} tokens are unknown to the tokenizer and scored as "
+        f"{tokenizer.unk_token}: bits per byte look better than they are",
+    )
+
+
 def _windows(ids: list[int], size: int) -> Iterator[tuple[list[int], list[int]]]:
     """Windows that slide by half their size; each token but the first is a label once."""
     stride = max(1, size // 2)
@@ -195,10 +242,14 @@ def _windows(ids: list[int], size: int) -> Iterator[tuple[list[int], list[int]]]
 
 
 def _pieces(texts: Iterable[str], size: int = 100_000) -> Iterator[str]:
-    """Long documents in parts: the tokenizer trainer holds each text in memory several times."""
+    """Long documents in parts, cut after a line: the tokenizer trainer holds each text in memory
+    several times."""
     for text in texts:
-        for start in range(0, len(text), size):
-            yield text[start : start + size]
+        start = 0
+        while start < len(text):
+            end = text.find("\n", start + size) + 1 or len(text)
+            yield text[start:end]
+            start = end
 
 
 def _example(text: str) -> Example:

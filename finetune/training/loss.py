@@ -11,12 +11,18 @@ from finetune.tasks.encoded import IGNORED
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from transformers.cache_utils import Cache
 
 
 def token_nats(
-    model: nn.Module, batch: dict[str, Any], label_smoothing: float = 0.0
+    model: nn.Module,
+    batch: dict[str, Any],
+    label_smoothing: float = 0.0,
+    past_key_values: Cache | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Nats of each scored position, and which positions are scored, both (batch, positions).
+
+    `past_key_values`: a state to go on from, and to bring up to date.
 
     The model is never shown the labels: what its own loss does with them (dividing by
     `num_items_in_batch` or not, masking the pad token or not) differs from class to class. What a
@@ -25,11 +31,15 @@ def token_nats(
     """
     labels = batch["labels"]
     inputs = {name: batch[name] for name in batch if name not in ("labels", "row")}
-    outputs = model(**inputs, use_cache=False)
+    if past_key_values is not None:
+        inputs["past_key_values"] = past_key_values
+    outputs = model(**inputs, use_cache=past_key_values is not None)
     logits = outputs.logits  # (batch, [virtual +] positions, vocabulary)
     if "decoder_input_ids" not in batch:
-        logits = logits[:, -labels.shape[1] :]  # PEFT puts a soft prompt's logits in front
-        labels = pad(labels[:, 1:], (0, 1), value=IGNORED)  # cutting the logits would copy them
+        positions = batch["input_ids"].shape[1]  # one less than labels where rows are consecutive
+        logits = logits[:, -positions:]  # PEFT puts a soft prompt's logits in front
+        # Padded, because cutting the logits would copy them.
+        labels = pad(labels[:, 1:], (0, 1), value=IGNORED)[:, :positions]
     nats = cross_entropy(
         logits.flatten(0, 1).float(),
         labels.flatten(),

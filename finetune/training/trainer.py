@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import repeat
+from collections.abc import Iterator, Mapping
+from itertools import groupby
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_pt_utils import BatchRebalanceSampler, LengthGroupedSampler
+from transformers.trainer_utils import EvalLoopOutput
 
 from finetune.batching import Collate
 from finetune.processes import is_first
-from finetune.tasks.encoded import IGNORED
+from finetune.training.carried import Carried
 from finetune.training.loss import mean_nats, token_nats
+from finetune.training.order import BLANK, Filled, Rows, Streams
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from finetune.models.lstm import LSTMState
     from finetune.prepare import Prepared
     from finetune.tasks.encoded import Encoded
 
@@ -48,17 +50,26 @@ class FinetuneTrainer(Trainer):
         super().__init__(
             model=prepared.model,
             args=args,
-            data_collator=Collate(prepared.model),
-            train_dataset=_Rows(prepared.encoded["train"].rows),
+            data_collator=Collate(
+                prepared.model, consecutive=prepared.encoded["train"].consecutive
+            ),
+            train_dataset=Rows(prepared.encoded["train"].rows),
             eval_dataset=prepared.encoded["validation"].rows
             if "validation" in prepared.encoded
             else None,
             processing_class=prepared.tokenizer,
             # Ours is in compute_loss; given here too so that Trainer counts the scored positions.
             compute_loss_func=mean_nats,
-            compute_metrics=self._metrics,
         )
         self._prepared = prepared
+        self._carried = None
+        if prepared.encoded["train"].consecutive:
+            if args.n_gpu > 1:
+                raise ValueError(
+                    f"task.consecutive with {args.n_gpu} GPUs in one process: start one for each, "
+                    f"torchrun --nproc_per_node {args.n_gpu}"
+                )
+            self._carried = Carried(prepared.model, args.gradient_accumulation_steps)
         if self.is_fsdp_enabled:
             self._check_fsdp()
             self._move_model_to_device(prepared.model, args.device)  # scored before it is spread
@@ -73,8 +84,14 @@ class FinetuneTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        assert not return_outputs, "evaluation goes through prediction_step"
-        nats, _ = token_nats(model, inputs, self.args.label_smoothing_factor)
+        assert not return_outputs, "evaluation goes through row_statistics"
+        state = None
+        if self._carried is not None:
+            epoch = self._streams().steps
+            if self._carried.turn == 0 and self.state.global_step % epoch == 0:
+                self._carried.reset()
+            state = self._carried.next()
+        nats, _ = token_nats(model, inputs, self.args.label_smoothing_factor, state)
         loss = mean_nats(nats, num_items_in_batch)
         if self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # DDP takes the mean over processes
@@ -96,9 +113,17 @@ class FinetuneTrainer(Trainer):
                 f"its prompt outside of the model: {instead}"
             )
 
+    def _streams(self) -> Streams:
+        """The same streams for one large batch, accumulated small ones and several processes."""
+        count = self.args.train_batch_size * self.accelerator.num_processes
+        rows = len(self._prepared.encoded["train"].rows)
+        return Streams(rows, count * self.args.gradient_accumulation_steps)
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """For several processes the order that one would have with a batch as large as all theirs;
         grouped by length, an order as good."""
+        if self._carried is not None:
+            return self._streams()
         sampler = super()._get_train_sampler(train_dataset)
         processes = self.accelerator.num_processes
         if processes == 1 or isinstance(sampler, BatchRebalanceSampler):  # which does it all itself
@@ -107,31 +132,23 @@ class FinetuneTrainer(Trainer):
             sampler.batch_size *= processes
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         whole = 1 if self.args.dataloader_drop_last else self.args.train_batch_size * processes
-        return _Order(sampler, seed, whole)
-
-    def _get_dataloader(
-        self,
-        dataset: Any,
-        description: str,
-        batch_size: int,
-        sampler_fn: Any = None,
-        is_training: bool = False,
-        dataloader_key: str | None = None,
-    ) -> Any:
-        """What `dataloader_drop_last` drops in training would be lost in a score."""
-        drop = self.args.dataloader_drop_last
-        self.args.dataloader_drop_last = drop and is_training
-        try:
-            return super()._get_dataloader(
-                dataset, description, batch_size, sampler_fn, is_training, dataloader_key
-            )
-        finally:
-            self.args.dataloader_drop_last = drop
+        return Filled(sampler, seed, whole)
 
     def _save_rng_state(self, output_dir: str) -> None:
-        """Every process writes its own; only then may trainer_state.json say: complete."""
+        """Every process writes its own, and the state that it carries; only then may
+        trainer_state.json say: complete."""
         super()._save_rng_state(output_dir)
+        if self._carried is not None:
+            self._carried.save(self._carried_file(output_dir))
         self.accelerator.wait_for_everyone()
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if self._carried is not None and checkpoint is not None:
+            self._carried.load(self._carried_file(checkpoint), self.args.device)
+
+    def _carried_file(self, checkpoint: str) -> Path:
+        return Path(checkpoint) / f"carried_{self.args.process_index}.pt"
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         created = self.optimizer is None
@@ -145,28 +162,18 @@ class FinetuneTrainer(Trainer):
                     optimizer.add_param_group({**group, "params": [embeddings], "lr": rate})
         return optimizer
 
-    def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
-    ) -> tuple[Tensor | None, Any, Any]:
-        """In place of logits, each row's example number, nats and scored positions."""
-        inputs = self._prepare_inputs(inputs)
-        with torch.no_grad(), self.accelerator.autocast():
-            nats, scored = token_nats(model, inputs)
-        statistics = torch.stack([nats.double().sum(1), scored.sum(1).double()], dim=1)
-        return None, statistics, inputs["row"]
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
+        """Of the validation split, from each example's own nats, scored positions and bytes."""
+        import numpy as np
 
-    def _metrics(self, prediction: Any) -> dict[str, float]:
-        nats, tokens = prediction.predictions.sum(axis=0)
+        encoded = self._prepared.encoded["validation"]
+        nats, tokens = self.row_statistics(encoded).sum(axis=0)
         metrics = {"loss": float(nats / tokens)}
         if self._prepared.recipe.task.metric == "bits_per_byte":
-            examples = self._prepared.encoded["validation"].examples
-            size = sum(example.bytes for example in examples)
+            size = sum(example.bytes for example in encoded.examples)
             metrics["bits_per_byte"] = float(nats / log(2) / size)
-        return metrics
+        named = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
+        return EvalLoopOutput(np.empty(0), None, named, len(encoded.rows))
 
     def row_statistics(self, encoded: Encoded) -> np.ndarray:
         """Nats and tokens of every example, (examples, 2): the sums over its rows.
@@ -180,59 +187,34 @@ class FinetuneTrainer(Trainer):
         assert model is not None
         model.eval()
         statistics = np.zeros((len(encoded.examples), 2))
-        for inputs in self.get_test_dataloader(encoded.rows):
-            _, found, rows = self.prediction_step(model, inputs, False)
-            found, rows = self.accelerator.gather_for_metrics((found, rows))
-            np.add.at(statistics, rows.cpu().numpy(), found.cpu().numpy())
-        return statistics
+        for rows, state in self._evaluated(encoded):
+            batch = self._prepare_inputs(self.data_collator(Rows(encoded.rows).__getitems__(rows)))
+            with torch.no_grad(), self.accelerator.autocast():
+                nats, scored = token_nats(model, batch, past_key_values=state)
+            found = torch.stack([nats.double().sum(1), scored.sum(1).double()], dim=1)
+            np.add.at(statistics, batch["row"].cpu().numpy(), found.cpu().numpy())
+        whole = self.accelerator.reduce(torch.from_numpy(statistics).to(self.args.device))
+        added: np.ndarray = whole.cpu().numpy()
+        return added
 
+    def _evaluated(self, encoded: Encoded) -> Iterator[tuple[list[int], LSTMState | None]]:
+        """This process's batches of row numbers; of consecutive rows, with the state so far.
 
-BLANK = -1
-
-
-class _Rows(Dataset[Any]):
-    """Training rows; the row number BLANK is one of which nothing is scored."""
-
-    def __init__(self, rows: Any) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.rows[index]
-
-    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        there = [index for index in indices if index != BLANK]
-        blank = {"row": BLANK, "input_ids": [0], "labels": [IGNORED]}
-        found = self.rows.__getitems__(there) if there else []
-        return [*found, *repeat(blank, len(indices) - len(there))]
-
-
-class _Order(Sampler[int]):
-    """The rows of an epoch in the sampler's order, filled up with blanks to a `whole` number.
-
-    Left to accelerate, some rows would be read twice where the processes' batches do not come out
-    even; and once dropout has used their random numbers unequally, each process would group by
-    length in an order of its own, and miss rows.
-    """
-
-    def __init__(self, sampler: Any, seed: int, whole: int) -> None:
-        self.sampler, self.seed, self.whole = sampler, seed, whole
-        self.sampler.generator = torch.Generator()
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by accelerate at the start of each."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-len(self.sampler) // self.whole) * self.whole
-
-    def __iter__(self) -> Iterator[int]:
-        self.sampler.generator.manual_seed(self.seed + self.epoch)
-        yield from self.sampler
-        yield from repeat(BLANK, len(self) - len(self.sampler))
+        Long ones first, so that little is padded; every process has as many batches.
+        """
+        lengths = [len(ids) for ids in encoded.rows["input_ids"]]
+        streams = [[row] for row in range(len(lengths))]
+        if encoded.consecutive:
+            examples = groupby(range(len(lengths)), key=encoded.rows["row"].__getitem__)
+            streams = [list(rows) for _, rows in examples]
+        streams.sort(key=lambda rows: (len(rows), lengths[rows[0]]), reverse=True)
+        size, processes = self.args.eval_batch_size, self.accelerator.num_processes
+        for start in range(0, len(streams), size * processes):
+            together = streams[start : start + size * processes]
+            mine = together[self.accelerator.process_index :: processes]
+            state = Carried(self._prepared.model, 1).next() if encoded.consecutive else None
+            for step in range(len(together[0])):
+                yield [rows[step] if step < len(rows) else BLANK for rows in mine] or [BLANK], state
 
 
 class History(TrainerCallback):

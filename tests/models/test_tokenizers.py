@@ -8,7 +8,13 @@ from typing import Any, Literal
 import pytest
 from transformers import AutoTokenizer
 
-from finetune.models.tokenizers import END, END_OF_TEXT, PAD, train_tokenizer
+from finetune.models.tokenizers import (
+    END,
+    END_OF_TEXT,
+    PAD,
+    train_tokenizer,
+    train_word_tokenizer,
+)
 from finetune.tasks.language_modeling import SENTINELS
 from tests.conftest import WORDS, tokenizer
 
@@ -86,3 +92,30 @@ def test_the_same_texts_give_the_same_tokenizer(kind: Kind) -> None:
     texts = [" ".join(WORDS[i:] + TEXTS) for i in range(len(WORDS))]
     once, again = (train_tokenizer(iter(texts), 500, kind).get_vocab() for _ in range(2))
     assert once == again
+
+
+LINES = " = Title = \n \n the <unk> sat ; the cat sat \n"
+
+
+def test_words_are_what_stands_between_white_space_and_a_line_ends_with_eos() -> None:
+    words: Any = train_word_tokenizer([LINES], 100)
+    tokens = ["=", "Title", "=", "<eos>", "<eos>"]
+    tokens += ["the", "<unk>", "sat", ";", "the", "cat", "sat", "<eos>"]
+    assert words.tokenize(LINES) == tokens
+    assert sorted(words.get_vocab().values()) == list(range(len(words))) == list(range(8))
+    assert words.eos_token == words.bos_token == words.pad_token == "<eos>"
+
+
+def test_the_rarest_words_become_unknown_where_the_vocabulary_is_full() -> None:
+    words: Any = train_word_tokenizer([LINES], 5)
+    assert len(words) == 5
+    assert words.tokenize("the cat sat = Title") == ["the", "<unk>", "sat", "=", "<unk>"]
+
+
+def test_a_word_tokenizer_that_was_saved_is_the_same(tmp_path: Path) -> None:
+    words: Any = train_word_tokenizer([LINES], 100)
+    words.save_pretrained(str(tmp_path))
+    again: Any = AutoTokenizer.from_pretrained(str(tmp_path))
+    assert again(LINES)["input_ids"] == words(LINES)["input_ids"]
+    assert len(again) == len(words)
+    assert again.decode(again("the cat")["input_ids"]) == "the cat"

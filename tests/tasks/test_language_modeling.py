@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
+from finetune.models.tokenizers import train_word_tokenizer
 from finetune.shape import Shape
 from finetune.tasks import LanguageModeling, SpanCorruption
 from finetune.tasks.encoded import IGNORED, Encoded
@@ -169,6 +170,41 @@ def test_a_soft_prompt_leaves_less_room_for_a_block() -> None:
     shape = Shape(encoder_decoder=False, max_tokens=108, prompt_tokens=20)
     encoded = rows(LanguageModeling(), training=True, shape=shape)
     assert len(encoded.rows[0]["input_ids"]) == 108
+
+
+def test_consecutive_blocks_predict_as_many_tokens_as_they_read() -> None:
+    shape = Shape(encoder_decoder=False, max_tokens=None, prompt_tokens=0, recurrent=True)
+    for training in (True, False):
+        encoded = rows(LanguageModeling(50, consecutive=True), training=training, shape=shape)
+        assert encoded.consecutive
+        stream = [END, *(token for document in DOCUMENTS for token in [*ids(document), END])]
+        blocks = list(encoded.rows)
+        if training:
+            assert {len(scored(block)) for block in blocks[:-1]} == {50}
+            assert [stream[0], *(token for block in blocks for token in scored(block))] == stream
+            assert all(a["input_ids"][-1] == b["input_ids"][0] for a, b in pairwise(blocks))
+        else:
+            for number, document in enumerate(DOCUMENTS):
+                mine = [block for block in blocks if block["row"] == number]
+                assert [token for block in mine for token in scored(block)] == ids(document)
+                assert mine[0]["input_ids"][0] == END
+
+
+def test_words_the_tokenizer_does_not_know_are_counted() -> None:
+    words = train_word_tokenizer(["a b <unk> c \n"], 100)
+    split = Dataset.from_dict({"text": ["a <unk> \n b", "c x \n y <unk>"]})
+    note = "2 of 9 tokens are unknown"
+    assert LanguageModeling().encode(split, words, CAUSAL, training=False).notes[0].startswith(note)
+    known = Dataset.from_dict({"text": ["a <unk> \n b"]})
+    assert LanguageModeling().encode(known, words, CAUSAL, training=False).notes == ()
+
+
+def test_the_words_of_a_long_document_are_counted_whole() -> None:
+    document = "\n".join("word another" for _ in range(20_000))
+    pieces = list(LanguageModeling().texts(Dataset.from_dict({"text": [document]})))
+    assert "".join(pieces) == document
+    assert len(pieces) > 1
+    assert {word for piece in pieces for word in piece.split()} == {"word", "another"}
 
 
 def test_models_of_the_other_kind_are_refused_with_the_task_that_fits() -> None:

@@ -49,6 +49,25 @@ class LSTMState(Cache):
         assert isinstance(layer, _Remembered)
         return layer
 
+    def detach(self) -> None:
+        """The same state, as a value: nothing before it is differentiated any more."""
+        for index in range(len(self.layers)):
+            self.layer(index).detach()
+
+    def tensors(self) -> list[tuple[Tensor, Tensor, int]]:
+        """h, c and the positions seen, of each layer; nothing where nothing was read."""
+        layers = [self.layer(index) for index in range(len(self.layers))]
+        return [
+            (layer.keys, layer.values, layer.cumulative_length)
+            for layer in layers
+            if layer.keys is not None and layer.values is not None
+        ]
+
+    def restore(self, tensors: list[tuple[Tensor, Tensor, int]]) -> None:
+        """An empty state becomes that of `tensors`."""
+        for index, (h, c, seen) in enumerate(tensors):
+            self.layer(index).update(h, c, seen)
+
 
 class _Remembered(CacheLayerMixin):
     """After the last real token: h as `keys`, an LSTM's c as `values`, both (batch, hidden)."""
@@ -68,6 +87,10 @@ class _Remembered(CacheLayerMixin):
         self.keys, self.values = key_states, value_states
         self.cumulative_length += args[0]
         return key_states, value_states
+
+    def detach(self) -> None:
+        if self.keys is not None and self.values is not None:
+            self.keys, self.values = self.keys.detach(), self.values.detach()
 
     def get_seq_length(self) -> int:
         return self.cumulative_length

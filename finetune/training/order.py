@@ -1,0 +1,81 @@
+"""In which order rows are read, and what fills up a batch where there are too few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, repeat
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from finetune.tasks.encoded import IGNORED
+
+BLANK = -1
+
+
+class Rows(Dataset[Any]):
+    """Encoded rows; the row number BLANK is one of which nothing is scored."""
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.rows[index]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Blanks come last."""
+        there = [index for index in indices if index != BLANK]
+        blank = {"row": BLANK, "input_ids": [0, 0], "labels": [IGNORED, IGNORED]}
+        found = self.rows.__getitems__(there) if there else []
+        return [*found, *repeat(blank, len(indices) - len(there))]
+
+
+class Filled(Sampler[int]):
+    """The rows of an epoch in the sampler's order, filled up with blanks to a `whole` number.
+
+    Left to accelerate, some rows would be read twice where the processes' batches do not come out
+    even; and once dropout has used their random numbers unequally, each process would group by
+    length in an order of its own, and miss rows.
+    """
+
+    def __init__(self, sampler: Any, seed: int, whole: int) -> None:
+        self.sampler, self.seed, self.whole = sampler, seed, whole
+        self.sampler.generator = torch.Generator()
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate at the start of each."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // self.whole) * self.whole
+
+    def __iter__(self) -> Iterator[int]:
+        self.sampler.generator.manual_seed(self.seed + self.epoch)
+        yield from self.sampler
+        yield from repeat(BLANK, len(self) - len(self.sampler))
+
+
+class Streams(Sampler[int]):
+    """Consecutive rows as `count` streams side by side: each step takes the next row of each.
+
+    The streams are equally long but for one row; those that end earlier end with a blank.
+    """
+
+    def __init__(self, rows: int, count: int) -> None:
+        self.rows, self.count = rows, count
+        self.steps = -(-rows // count)
+
+    def __len__(self) -> int:
+        return self.steps * self.count
+
+    def __iter__(self) -> Iterator[int]:
+        short, longer = divmod(self.rows, self.count)
+        starts = [stream * short + min(stream, longer) for stream in range(self.count + 1)]
+        for step in range(self.steps):
+            for start, end in pairwise(starts):
+                yield start + step if start + step < end else BLANK
