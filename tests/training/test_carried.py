@@ -106,7 +106,8 @@ def by_hand(recipe: Recipe, epochs: int, *, carry: bool = True) -> Iterator[floa
             loss.backward()
             with torch.no_grad():
                 for weight in model.parameters():
-                    weight.sub_(RATE * weight.grad)
+                    assert weight.grad is not None
+                    weight.sub_(weight.grad, alpha=RATE)
             yield loss.item()
 
 
