@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from finetune.methods import IA3, Full, LoRA, Partial, PrefixTuning, PromptTuning
     from finetune.models import Pretrained, Scratch
     from finetune.recipe import Recipe, Training
-    from finetune.tasks import Completion, LanguageModeling, SpanCorruption
+    from finetune.tasks import (
+        Classification,
+        Completion,
+        LanguageModeling,
+        SpanCorruption,
+        Tagging,
+    )
     from finetune.verbs.compare import compare
     from finetune.verbs.plan import plan
     from finetune.verbs.push import push
@@ -28,12 +34,13 @@ _HOMES = {
     "finetune.verbs.push": ("push",),
     "finetune.recipe": ("Recipe", "Training"),
     "finetune.verbs.run": ("Run", "run"),
-    "finetune.tasks": ("Completion", "LanguageModeling", "SpanCorruption"),
+    "finetune.tasks": ("Classification", "Completion", "LanguageModeling", "SpanCorruption", "Tagging"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "IA3",
+    "Classification",
     "Completion",
     "Data",
     "Decoding",
@@ -48,6 +55,7 @@ __all__ = [
     "Run",
     "Scratch",
     "SpanCorruption",
+    "Tagging",
     "Training",
     "compare",
     "plan",

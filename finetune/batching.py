@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from finetune.shape import Head
 from finetune.tasks.encoded import IGNORED
 
 if TYPE_CHECKING:
@@ -18,15 +19,16 @@ if TYPE_CHECKING:
 class Collate:
     """Pads on the right, whatever side the tokenizer likes: a soft prompt stands next to its text.
 
-    Gives `row`, `input_ids`, `attention_mask`, `labels`, and for an encoder-decoder
-    `decoder_input_ids`. Padding is masked by length, never by token id. Of consecutive rows the
+    Gives `row`, `input_ids`, `attention_mask`, `labels`, where an encoder-decoder writes text
+    `decoder_input_ids`, and in tagging `words`. Padding is masked by length, never by token id. Of consecutive rows the
     last token is only a label: it is the first that the next row reads.
     """
 
     def __init__(self, model: PreTrainedModel | PeftModel, consecutive: bool = False) -> None:
         self.consecutive = consecutive
         self.pad_token_id = model.config.pad_token_id
-        self.encoder_decoder = model.config.is_encoder_decoder
+        # A classifier makes its decoder's inputs itself, a tagger has no decoder.
+        self.encoder_decoder = model.config.is_encoder_decoder and Head.of(model).kind == "text"
         assert self.pad_token_id is not None
         self.start_token_id = model.config.to_dict().get("decoder_start_token_id")
         if self.encoder_decoder and self.start_token_id is None:
@@ -44,6 +46,9 @@ class Collate:
             "attention_mask": pad_sequence([torch.ones_like(ids) for ids in inputs], True, 0),
             "labels": pad_sequence(labels, True, IGNORED),
         }
+        if "words" in rows[0]:
+            words = [torch.tensor(row["words"]) for row in rows]
+            batch["words"] = pad_sequence(words, True, IGNORED)
         if self.encoder_decoder:
             shifted = batch["labels"].roll(1, dims=1)
             assert self.start_token_id is not None

@@ -207,8 +207,11 @@ class Splits:
         """
         return _spot(self.places[split], row)
 
-    def require(self, columns: Mapping[str, type | tuple[type, ...]]) -> None:
-        """Checks that every row of every split has these columns, of these types, and not blank.
+    def require(
+        self, columns: Mapping[str, type | tuple[type, ...]], *, may_be_empty: bool = False
+    ) -> None:
+        """Checks that every row of every split has these columns, of these types, and not blank
+        (`may_be_empty`: a list may be).
 
         Raises:
             ValueError: the first row at fault: file, row, column, value.
@@ -217,6 +220,7 @@ class Splits:
             for column, kinds in columns.items():
                 _check_column(column, dataset.column_names, split, rename=True)
                 values = _values(dataset, [column])[0]
+                values = [[None] if may_be_empty and value == [] else value for value in values]
                 bad = [i for i, value in enumerate(values) if _fault(value, kinds)]
                 if bad:
                     more = f" ({len(bad)} such rows in {split})" if len(bad) > 1 else ""

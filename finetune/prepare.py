@@ -33,6 +33,8 @@ class Prepared:
     shape: Shape
     encoded: dict[str, Encoded]
     """By split: train, validation, and test where there is one."""
+    fresh: frozenset[str] = frozenset()
+    """Weights that the checkpoint did not hold: before training the model knows nothing by them."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -90,11 +92,11 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
                 raise ValueError(
                     f"training.{name} {value} cannot be used with task.consecutive: {why}"
                 )
-    loaded = recipe.model.load(task.texts(splits.train))
+    loaded = recipe.model.load(task.texts(splits.train), task.head(splits))
     adapted = recipe.method.apply(loaded.model, loaded.tokenizer, always=loaded.fresh)
     shape = Shape.of(adapted.model)
     encoded = {
         name: task.encode(split, loaded.tokenizer, shape, training=name == "train")
         for name, split in splits.named().items()
     }
-    return Prepared(recipe, splits, adapted, loaded.tokenizer, shape, encoded)
+    return Prepared(recipe, splits, adapted, loaded.tokenizer, shape, encoded, loaded.fresh)

@@ -16,10 +16,10 @@ from finetune.data import Data
 from finetune.generation import Decoding
 from finetune.methods import Full, Method
 from finetune.models import Pretrained, Scratch
-from finetune.tasks import Completion, LanguageModeling, SpanCorruption
+from finetune.tasks import Classification, Completion, LanguageModeling, SpanCorruption, Tagging
 
 Model = Pretrained | Scratch
-Task = LanguageModeling | SpanCorruption | Completion
+Task = LanguageModeling | SpanCorruption | Completion | Classification | Tagging
 
 OWNED = {
     "remove_unused_columns": "the task decides which columns there are",
@@ -104,7 +104,7 @@ class Training(TrainingArguments):
                 f"write {' or '.join(dict.fromkeys((metric, 'loss')))}"
             )
         values["metric_for_best_model"] = chosen
-        values["greater_is_better"] = bool(self.greater_is_better)
+        values["greater_is_better"] = chosen in RISING
         if not torch.accelerator.is_available():
             values["use_cpu"] = True  # transformers refuses bf16 on a CPU that was not asked for
         if not torch.cuda.is_available():
@@ -165,6 +165,9 @@ class Recipe:
             values["training"]["learning_rate"] = self.method.learning_rate
         return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
+
+RISING = ("macro_f1", "entity_f1")
+"""Of the tasks' metrics those of which more is better."""
 
 UNSEEN = (
     "output_dir",

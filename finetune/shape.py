@@ -3,11 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a model puts out: the next tokens of a text, its classes, or a tag for each token."""
+
+    kind: Literal["text", "classes", "tags"] = "text"
+    names: tuple[str, ...] = ()
+    """Of the classes or tags, by number."""
+    multi_label: bool = False
+    """A text has any number of the classes, not exactly one."""
+
+    @classmethod
+    def of(cls, model: PreTrainedModel | PeftModel) -> Head:
+        from peft import PeftModel
+
+        base = model.get_base_model() if isinstance(model, PeftModel) else model
+        for ending, kind in HEADS.items():
+            if type(base).__name__.endswith(ending):
+                names = tuple(base.config.id2label[i] for i in range(base.config.num_labels))
+                return cls(kind, names, base.config.problem_type == MULTI_LABEL)
+        return cls()
+
+
+MULTI_LABEL = "multi_label_classification"
+HEADS: dict[str, Literal["classes", "tags"]] = {
+    "ForSequenceClassification": "classes",
+    "ForTokenClassification": "tags",
+}
+"""How the names of transformers' classes end."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +49,7 @@ class Shape:
     """Virtual tokens (soft prompt or prefix) that stand before every text."""
     recurrent: bool = False
     """What it has read is in a state of fixed size, which can be carried on."""
+    head: Head = Head()
 
     @classmethod
     def of(cls, model: PreTrainedModel | PeftModel) -> Shape:
@@ -39,4 +70,5 @@ class Shape:
             max_tokens=None if positions is None else positions - prompt_tokens,
             prompt_tokens=prompt_tokens,
             recurrent=config["model_type"] == "lstm",
+            head=Head.of(model),
         )

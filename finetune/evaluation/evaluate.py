@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from finetune.evaluation.floors import nearest_targets, unigram_nats
+from finetune.evaluation.label_floors import character_svm, majority, word_tags
+from finetune.evaluation.labels import decide, entity_scores, label_scores
 from finetune.evaluation.scores import LIKELIHOOD_SCORES, TEXT_SCORES, Score
 from finetune.generation import check_prompts, generate
 from finetune.tasks.encoded import IGNORED
 
 if TYPE_CHECKING:
     from finetune.prepare import Prepared
+    from finetune.shape import Head
     from finetune.tasks.encoded import Encoded, Example
     from finetune.training.trainer import FinetuneTrainer
 
 Quality = dict[str, dict[str, Any]]
-"""By metric: value, split, mode ("generated" or "teacher_forced"), higher_is_better, n."""
+"""By metric: value, split, mode ("generated", "teacher_forced" or "labels"), higher_is_better, n."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ def evaluate(trainer: FinetuneTrainer, prepared: Prepared, split: str) -> Evalua
     """Every score the task has, of the model as it is now."""
     encoded = prepared.encoded[split]
     task = prepared.recipe.task
+    if prepared.shape.head.kind != "text":
+        return _labelled(trainer, prepared.shape.head, encoded, split)
     rows: list[dict[str, Any]] = [
         {"id": example.id, "input": example.input, "reference": example.reference}
         for example in encoded.examples
@@ -68,8 +76,116 @@ def evaluate(trainer: FinetuneTrainer, prepared: Prepared, split: str) -> Evalua
     return Evaluation(quality, rows)
 
 
+def _labelled(
+    trainer: FinetuneTrainer, head: Head, encoded: Encoded, split: str
+) -> Evaluation:
+    nats, outputs = trainer.row_outputs(encoded)
+    rows = [
+        {
+            "id": example.id,
+            "input": example.input,
+            "reference": _shown(example.labels, head),
+            "prediction": _shown(labels, head),
+            "nats": float(of),
+            "scored": int(scored),
+            "statistics": {},
+        }
+        for example, labels, (of, scored) in zip(
+            encoded.examples, predicted(head, encoded, outputs), nats, strict=True
+        )
+    ]
+    if head.kind == "classes":
+        for row, chances in zip(rows, outputs, strict=True):
+            named = zip(head.names, chances, strict=True)
+            row["probabilities"] = {name: round(float(chance), 6) for name, chance in named}
+    loss = LIKELIHOOD_SCORES["loss"].aggregate([[*of, 0.0] for of in nats.tolist()])
+    quality = {"loss": _entry(LIKELIHOOD_SCORES["loss"], loss, split, "labels", len(rows))}
+    for name, (score, statistics) in label_statistics(head, encoded, outputs).items():
+        value = score.aggregate(statistics)
+        quality[name] = _entry(score, value, split, "labels", len(rows))
+        for row, numbers in zip(rows, statistics, strict=True):
+            row["statistics"][name] = [float(number) for number in numbers]
+    return Evaluation(quality, rows)
+
+
+def predicted(head: Head, encoded: Encoded, outputs: np.ndarray) -> list[list[str]]:
+    """The classes of each example, or the tag of each of its words."""
+    if head.kind == "classes":
+        chosen = decide(outputs, multi_label=head.multi_label)
+        return [[head.names[label] for label in np.flatnonzero(row)] for row in chosen]
+    tags = [head.names[int(number)] for number in outputs[:, 0]]
+    ends = np.cumsum([0, *(len(example.words) for example in encoded.examples)])
+    return [tags[start:end] for start, end in pairwise(ends)]
+
+
+def label_statistics(
+    head: Head, encoded: Encoded, outputs: np.ndarray
+) -> dict[str, tuple[Score, list[list[float]]]]:
+    """Every score of classes or entities, with the statistics of each example."""
+    scores: dict[str, Any]
+    found: Any
+    references: Any
+    if head.kind == "classes":
+        scores = label_scores(head.names, multi_label=head.multi_label)
+        found, references = outputs, _classes(encoded, head)
+    else:
+        scores = entity_scores(list(dict.fromkeys(name[2:] for name in head.names[1:])))
+        found = predicted(head, encoded, outputs)
+        references = [list(example.labels) for example in encoded.examples]
+    return {name: (score, score.statistics(found, references)) for name, score in scores.items()}
+
+
+def _shown(labels: Sequence[str], head: Head) -> str | list[str]:
+    """As predictions.jsonl has it: one class as text, several or tags as a list."""
+    single = head.kind == "classes" and not head.multi_label
+    return labels[0] if single else list(labels)
+
+
+def _label_floors(prepared: Prepared, split: str) -> dict[str, Quality]:
+    """The most frequent class and a linear machine on characters; each word's most frequent tag."""
+    head, train = prepared.shape.head, prepared.encoded["train"]
+    encoded = prepared.encoded[split]
+    found: dict[str, Any] = {}
+    if head.kind == "classes":
+        tuned = prepared.encoded.get("validation", train)
+        labels = [_classes(of, head) for of in (train, tuned)]
+        classes, texts = len(head.names), [example.input for example in encoded.examples]
+        found["majority"] = majority(labels[0], len(texts), classes)
+        found["character_svm"] = character_svm(
+            [example.input for example in train.examples],
+            labels[0],
+            [example.input for example in tuned.examples],
+            labels[1],
+            texts,
+            classes,
+            head.multi_label,
+        )
+    else:
+        tags = word_tags(
+            [list(example.words) for example in train.examples],
+            [list(example.labels) for example in train.examples],
+            [list(example.words) for example in encoded.examples],
+        )
+        numbers = [head.names.index(tag) for row in tags for tag in row]
+        found["word_tags"] = np.stack([numbers, np.ones(len(numbers))], axis=1)
+    return {
+        name: {
+            metric: _entry(score, score.aggregate(rows), split, "labels", len(rows))
+            for metric, (score, rows) in label_statistics(head, encoded, outputs).items()
+        }
+        for name, outputs in found.items()
+    }
+
+
+def _classes(encoded: Encoded, head: Head) -> np.ndarray:
+    labels = np.asarray(encoded.rows["labels"])
+    return labels if head.multi_label else labels[:, 0]
+
+
 def floors(prepared: Prepared, split: str) -> dict[str, Quality]:
     """What needs no learning: token frequencies, and the answer to the most similar prompt."""
+    if prepared.shape.head.kind != "text":
+        return _label_floors(prepared, split)
     encoded, train = prepared.encoded[split], prepared.encoded["train"]
     labels = [_scored(row) for row in encoded.rows["labels"]]
     # A head may be wider than the vocabulary (padded to a round number): the tokenizer's counts.

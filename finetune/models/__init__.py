@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.reach import hub_answers
+from finetune.shape import HEADS, MULTI_LABEL, Head
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 TINY = Path(__file__).parent.parent / "tiny"
+Kind = Literal["text", "classes", "tags"]
 BUNDLED = {"tiny-gpt2": TINY / "gpt2", "tiny-t5": TINY / "t5"}
 
 
@@ -54,8 +57,12 @@ class Pretrained:
             return str(BUNDLED[self.name])
         return self.hub_id or str(Path(self.name).expanduser().absolute())
 
-    def load(self, texts: Iterable[str] = ()) -> Loaded:
-        """The model and its tokenizer. `texts` is ignored: this model has a tokenizer."""
+    def load(self, texts: Iterable[str] = (), head: Head | None = None) -> Loaded:
+        """The model and its tokenizer. `texts` is ignored: this model has a tokenizer.
+
+        `head`: what the model is to put out, anew where the checkpoint has no such head; none: what
+        the checkpoint says it does.
+        """
         from transformers import AutoConfig, AutoTokenizer, GgufConfig
 
         import finetune.models.lstm  # noqa: F401  # registers the architecture
@@ -65,8 +72,14 @@ class Pretrained:
         try:
             config = AutoConfig.from_pretrained(name, **options)
             tokenizer = AutoTokenizer.from_pretrained(name, **options)
-            model, info = auto_class(config).from_pretrained(
+            kind = stored_head(config) if head is None else head.kind
+            if head is not None:
+                _name_labels(config, head)
+            model, info = auto_class(config, kind).from_pretrained(
                 name,
+                **({} if head is None or kind == "text" else {"config": config}),
+                # A classifier of other classes keeps its body and gets a new head.
+                ignore_mismatched_sizes=kind != "text",
                 dtype=self.dtype,
                 attn_implementation=self.attention,
                 output_loading_info=True,
@@ -91,7 +104,9 @@ class Pretrained:
                 "the tokenizer's files are missing, or another model's"
             )
         give_pad_token(model, tokenizer)
-        return Loaded(model, tokenizer, frozenset(info["missing_keys"]))
+        read_last_token(model)
+        other = {found[0] for found in info["mismatched_keys"]}
+        return Loaded(model, tokenizer, frozenset({*info["missing_keys"], *other}))
 
     def _source(self) -> tuple[str, dict[str, Any]]:
         options: dict[str, Any] = {
@@ -130,7 +145,7 @@ class Scratch:
     """Of a tokenizer that is trained here: byte-level BPE, or the words between white space and
     `<eos>` for a line's end, as word-level perplexities are published."""
 
-    def load(self, texts: Iterable[str] = ()) -> Loaded:
+    def load(self, texts: Iterable[str] = (), head: Head = Head()) -> Loaded:  # noqa: B008
         """Fresh weights, drawn from torch's global random state."""
         from huggingface_hub.errors import StrictDataclassError
         from transformers import AutoConfig, AutoTokenizer
@@ -154,7 +169,9 @@ class Scratch:
                     raise ValueError("model.tokens words is for causal models; use bytes")
                 tokenizer = train_word_tokenizer(texts, self.vocab_size)
             else:
-                kind: Literal["gpt2", "t5"] = "t5" if encoder_decoder else "gpt2"
+                kind: Literal["gpt2", "t5", "bert"] = "t5" if encoder_decoder else "gpt2"
+                if head.kind != "text" and kind == "gpt2" and _reads_both_ways(default):
+                    kind = "bert"
                 tokenizer = train_tokenizer(texts, self.vocab_size, kind)
         else:
             name = str(BUNDLED.get(self.tokenizer, self.tokenizer))
@@ -185,18 +202,88 @@ class Scratch:
             )
         try:
             config = AutoConfig.for_model(self.architecture, **(special | dict(self.config)))
-            model = auto_class(config).from_config(config)
+            _name_labels(config, head)
+            model = auto_class(config, head.kind).from_config(config)
         except (TypeError, ValueError, StrictDataclassError) as error:
             raise ValueError(f"architecture {self.architecture!r}: {_reason(error)}") from error
         give_pad_token(model, tokenizer)
+        read_last_token(model)
         return Loaded(model, tokenizer, frozenset(name for name, _ in model.named_parameters()))
 
 
-def auto_class(config: PreTrainedConfig) -> Any:
-    """The Auto class that generates text with this config."""
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+def auto_class(config: PreTrainedConfig, kind: Kind = "text") -> Any:
+    """The Auto class of a model with this config and this kind of head."""
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoModelForSeq2SeqLM,
+        AutoModelForSequenceClassification,
+        AutoModelForTokenClassification,
+    )
 
+    if kind == "classes":
+        return AutoModelForSequenceClassification
+    if kind == "tags":
+        return AutoModelForTokenClassification
     return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+
+
+def stored_head(config: PreTrainedConfig) -> Kind:
+    """What the checkpoint of this config puts out."""
+    for architecture in config.architectures or ():
+        for ending, kind in HEADS.items():
+            if architecture.endswith(ending):
+                return kind
+    return "text"
+
+
+def _name_labels(config: PreTrainedConfig, head: Head) -> None:
+    """The classes by name, as pipelines show them.
+
+    Raises: ValueError where a classifier has the same ones in another order: its weights would
+        belong to the wrong names.
+    """
+    if head.kind == "text":
+        return
+    names = list(head.names)
+    there = [config.id2label[number] for number in sorted(config.id2label)]
+    if stored_head(config) == head.kind and there != names and sorted(there) == sorted(names):
+        raise ValueError(f"it has these classes in another order; set task.labels {' '.join(there)}")
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: number for number, name in enumerate(names)}
+    if head.kind == "classes":
+        config.problem_type = MULTI_LABEL if head.multi_label else "single_label_classification"
+
+
+def _reads_both_ways(config: PreTrainedConfig) -> bool:
+    """Of an architecture without a decoder: it sees a whole text at once, as BERT does."""
+    from transformers import MODEL_FOR_MASKED_LM_MAPPING
+
+    return type(config) in MODEL_FOR_MASKED_LM_MAPPING
+
+
+def read_last_token(model: PreTrainedModel) -> None:
+    """Makes a causal model's classifier read the last real token of embeddings as well.
+
+    It finds that of ids, by the pad token's; of embeddings, which is how a soft prompt comes, it
+    takes the last position, padding or not. So here the real ones are moved to the end.
+    """
+    parameters = inspect.signature(model.forward).parameters
+    causal = {"past_key_values", "position_ids", "inputs_embeds"} <= set(parameters)
+    if not causal or not type(model).__name__.endswith("ForSequenceClassification"):
+        return
+
+    def move(module: Any, given: Any, named: dict[str, Any]) -> Any:
+        embedded, mask = named.get("inputs_embeds"), named.get("attention_mask")
+        if embedded is None or mask is None or mask.bool().all():
+            return None
+        order = mask.bool().int().argsort(dim=1, stable=True)  # padding first
+        places = order[..., None].expand_as(embedded)
+        mask = mask.gather(1, order)
+        positions = (mask.cumsum(1) - 1).clamp(min=0).long()
+        moved = {"inputs_embeds": embedded.gather(1, places), "attention_mask": mask}
+        return given, named | moved | {"position_ids": positions}
+
+    model.register_forward_pre_hook(move, with_kwargs=True)
 
 
 def give_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -210,7 +297,7 @@ def give_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
         tokenizer.pad_token = tokenizer.eos_token
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
-    if model.generation_config is not None and model.generation_config.pad_token_id is None:
+    if model.can_generate() and model.generation_config.pad_token_id is None:
         model.generation_config.pad_token_id = model.config.pad_token_id
 
 

@@ -25,18 +25,25 @@ from transformers import PreTrainedTokenizerFast
 END_OF_TEXT = "<|endoftext|>"
 END_OF_LINE, UNKNOWN = "<eos>", "<unk>"
 PAD, END, SENTINELS = "<pad>", "</s>", 100
+AROUND = {
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
 
 
 def train_tokenizer(
-    texts: Iterable[str], vocab_size: int, kind: Literal["gpt2", "t5"]
+    texts: Iterable[str], vocab_size: int, kind: Literal["gpt2", "t5", "bert"]
 ) -> PreTrainedTokenizerFast:
     """A byte-level BPE of at most `vocab_size` tokens, with the special tokens of `kind`.
 
     `gpt2`: one end-of-text token, nothing added to a text, padding with the end-of-text token.
     `t5`: `<pad>` 0, `</s>` 1 put behind every text, sentinels `<extra_id_0>` ... `<extra_id_99>`.
+    `bert`: `[PAD]` 0, `[CLS]` and `[SEP]` put around every text, `[MASK]`.
     """
     sentinels = [f"<extra_id_{i}>" for i in range(SENTINELS)] if kind == "t5" else []
-    special = [PAD, END, *sentinels] if kind == "t5" else [END_OF_TEXT]
+    special = {"t5": [PAD, END, *sentinels], "bert": list(AROUND.values())}.get(kind, [END_OF_TEXT])
     least = 256 + len(special)
     if vocab_size < least:
         raise ValueError(
@@ -61,6 +68,13 @@ def train_tokenizer(
             eos_token=END_OF_TEXT,
             pad_token=END_OF_TEXT,
         )
+    if kind == "bert":
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]",
+            pair="[CLS] $A [SEP] $B [SEP]",
+            special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
+        )
+        return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **AROUND)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {END}", pair=f"$A {END} $B {END}", special_tokens=[(END, 1)]
     )

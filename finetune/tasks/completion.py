@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from finetune.tasks.encoded import IGNORED, Encoded, Example, encoded_rows, end_of_text, text_hash
+from finetune.shape import Head
+from finetune.tasks.encoded import (
+    IGNORED,
+    Encoded,
+    Example,
+    encoded_rows,
+    end_of_text,
+    template_columns,
+    text_hash,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+    from finetune.data import Splits
     from finetune.shape import Shape
 
 DEFAULT_COMPLETION_TOKENS = 128
@@ -44,16 +53,19 @@ class Completion:
 
     def __post_init__(self) -> None:
         for name, template in (("prompt", self.prompt), ("completion", self.completion)):
-            if not _columns(template):
+            if not template_columns(template):
                 raise ValueError(f"task.{name} {template!r} names no column, such as {{source}}")
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return _columns(self.prompt)
+        return template_columns(self.prompt)
 
     @property
     def columns(self) -> Mapping[str, type]:
-        return dict.fromkeys([*_columns(self.prompt), *_columns(self.completion)], str)
+        return dict.fromkeys([*template_columns(self.prompt), *template_columns(self.completion)], str)
+
+    def head(self, splits: Splits) -> Head:
+        return Head()
 
     def texts(self, split: Dataset) -> Iterable[str]:
         """What a tokenizer that starts from scratch is trained on."""
@@ -153,24 +165,6 @@ class Completion:
         if not shape.encoder_decoder and ids[-1:] == [tokenizer.eos_token_id]:
             ids = ids[:-1]  # some causal tokenizers end every text: a prompt goes on
         return ids
-
-
-def _columns(template: str) -> tuple[str, ...]:
-    try:
-        fields = [field for field in Formatter().parse(template) if field[1] is not None]
-    except ValueError as error:
-        raise ValueError(
-            f"template {template!r}: {error}; write {{{{ for a brace itself"
-        ) from error
-    for _, name, spec, conversion in fields:
-        assert name is not None
-        if not name.isidentifier() or spec or conversion:
-            inside = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
-            raise ValueError(
-                f"template {template!r}: {{{inside}}} is not the name of a column, such as "
-                "{source}; write {{ for a brace itself"
-            )
-    return tuple(dict.fromkeys(name for _, name, _, _ in fields if name is not None))
 
 
 def _answer_ids(

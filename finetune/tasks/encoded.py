@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from string import Formatter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,13 +27,20 @@ class Example:
     """UTF-8 bytes of what is scored: of the reference, less what was cut off it."""
     prompt: tuple[int, ...] | None = None
     """Token ids to generate from; none where the task does not generate."""
+    words: tuple[str, ...] = ()
+    """What is tagged."""
+    labels: tuple[str, ...] = ()
+    """Its classes, or the tag of each word."""
 
 
 @dataclass(frozen=True)
 class Encoded:
     rows: Dataset
     """Columns `row`, `input_ids`, `labels`. `row` is the number of the example, which may span
-    several rows; in language modelling's training blocks, which span examples, of the block."""
+    several rows; in language modelling's training blocks, which span examples, of the block.
+    `labels`: an id for each position, `IGNORED` where nothing is scored; in classification the
+    number of the class, or 0 or 1 for each. Tagging has `words` as well: for each position that is
+    scored the number of its word in the example."""
     examples: tuple[Example, ...]
     notes: tuple[str, ...] = ()
     """What was cut, with counts."""
@@ -51,6 +59,28 @@ def encoded_rows(rows: Sequence[tuple[int, list[int], list[int]]]) -> Dataset:
     return Dataset.from_dict(
         {"row": list(numbers), "input_ids": list(inputs), "labels": list(labels)}
     )
+
+
+def template_columns(template: str) -> tuple[str, ...]:
+    """The columns that a template names, each once.
+
+    Raises: ValueError for what is not the name of a column.
+    """
+    try:
+        fields = [field for field in Formatter().parse(template) if field[1] is not None]
+    except ValueError as error:
+        raise ValueError(
+            f"template {template!r}: {error}; write {{{{ for a brace itself"
+        ) from error
+    for _, name, spec, conversion in fields:
+        assert name is not None
+        if not name.isidentifier() or spec or conversion:
+            inside = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            raise ValueError(
+                f"template {template!r}: {{{inside}}} is not the name of a column, such as "
+                "{source}; write {{ for a brace itself"
+            )
+    return tuple(dict.fromkeys(name for _, name, _, _ in fields if name is not None))
 
 
 def text_hash(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from finetune.shape import Head
 from finetune.tasks.encoded import IGNORED, Encoded, Example, encoded_rows, end_of_text, text_hash
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+    from finetune.data import Splits
     from finetune.shape import Shape
 
 SENTINELS = tuple(f"<extra_id_{i}>" for i in range(100))
@@ -45,6 +47,9 @@ class LanguageModeling:
     @property
     def columns(self) -> Mapping[str, type]:
         return {"text": str}
+
+    def head(self, splits: Splits) -> Head:
+        return Head()
 
     def texts(self, split: Dataset) -> Iterable[str]:
         """What a tokenizer that starts from scratch is trained on."""
@@ -126,6 +131,9 @@ class SpanCorruption:
     @property
     def columns(self) -> Mapping[str, type]:
         return {"text": str}
+
+    def head(self, splits: Splits) -> Head:
+        return Head()
 
     def texts(self, split: Dataset) -> Iterable[str]:
         return _pieces(split["text"])

@@ -1,17 +1,55 @@
-"""The only loss: cross entropy summed over the scored positions of a whole accumulated batch."""
+"""The only loss: cross entropy summed over all that is scored in a whole accumulated batch.
+
+Scored are tokens of a text, words that are tagged, or rows that have classes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, pad
 
 from finetune.tasks.encoded import IGNORED
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers.cache_utils import Cache
+
+    from finetune.shape import Head
+
+FOCUS = 2.0
+"""Gamma of the focal loss: the value that its paper found best (Lin et al. 2017, table 1b)."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training charges beside plain cross entropy; of a classifier or tagger."""
+
+    label_smoothing: float = 0.0
+    focus: float = 0.0
+    """Each error counts (1 - p) to this power, p the probability of what is right."""
+    weights: Tensor | None = None
+    """What an error counts, by class; with several labels a row (2, classes): of those that it
+    lacks, and of those that it has."""
+
+    def weighted(self, labels: Sequence[Sequence[int]], head: Head) -> Objective:
+        """With the inverse frequency of the classes in `labels`: 1 on average over all of them."""
+        flat = torch.tensor([label for row in labels for label in row if label != IGNORED])
+        if head.multi_label:
+            has = flat.view(-1, len(head.names)).sum(0).double()
+            counts = torch.stack([len(labels) - has, has])  # (2, classes)
+        else:
+            counts = torch.bincount(flat, minlength=len(head.names)).double()[None]
+        there = (counts > 0).sum(0 if head.multi_label else 1, keepdim=True)  # different values
+        total = counts.sum(0 if head.multi_label else 1, keepdim=True)
+        weights = (total / there / counts.clamp(min=1)).float()
+        return replace(self, weights=weights if head.multi_label else weights[0])
+
+
+PLAIN = Objective()
 
 
 def token_nats(
@@ -54,7 +92,58 @@ def token_nats(
     return nats, scored
 
 
+def label_nats(
+    model: nn.Module, batch: dict[str, Any], head: Head, objective: Objective = PLAIN
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Nats of each row's classes, (batch, 1), or of each position's tag, (batch, positions); which
+    of them are scored; and the logits.
+
+    Of several labels a row the nats are those of all of them together: their sum.
+    """
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    logits = model(**inputs).logits.float()
+    labels, scored = batch["labels"], scored_labels(batch, head)
+    if head.kind == "tags":
+        logits = logits[:, -labels.shape[1] :]  # PEFT puts a soft prompt's in front
+    right = labels.clamp(min=0)
+    if head.multi_label:
+        smooth = objective.label_smoothing
+        targets = right.float() * (1 - smooth) + smooth / 2
+        nats = binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        chances = torch.where(right == 1, logits, -logits).sigmoid()
+    else:
+        flat = logits.view(-1, logits.shape[-1])
+        nats = cross_entropy(
+            flat, right.flatten(), reduction="none", label_smoothing=objective.label_smoothing
+        ).view(labels.shape)
+        chances = flat.softmax(-1).gather(1, right.view(-1, 1)).view(labels.shape)
+    if objective.focus:
+        nats = nats * (1 - chances) ** objective.focus
+    if objective.weights is not None:
+        weights = objective.weights.to(nats.device)
+        which = torch.arange(weights.shape[-1], device=nats.device)
+        nats = nats * (weights[right, which] if head.multi_label else weights[right])
+    if head.multi_label:
+        nats = nats.sum(1, keepdim=True)
+    return nats.masked_fill(~scored, 0), scored, logits
+
+
+def probabilities(logits: Tensor, head: Head) -> Tensor:
+    """Of each class; of several labels each by itself."""
+    return logits.double().sigmoid() if head.multi_label else logits.double().softmax(-1)
+
+
+def scored_labels(batch: dict[str, Any], head: Head) -> Tensor:
+    """Which rows have classes, (batch, 1), or which positions a tag, (batch, positions)."""
+    scored: Tensor = batch["labels"] != IGNORED
+    return scored[:, :1] if head.kind == "classes" else scored
+
+
 def mean_nats(nats: Tensor, count: Tensor | int | None) -> Tensor:
-    """The sum over `count`: with Trainer's count of all accumulated rows, exact accumulation."""
+    """The sum over `count`: with Trainer's count of all accumulated rows, exact accumulation.
+
+    Weighted or focal, the count is the plain one: weights are 1 on average over the training split,
+    so that each row counts the same in whatever batch it stands.
+    """
     assert count is not None
     return nats.sum() / torch.as_tensor(count, device=nats.device).clamp(min=1)

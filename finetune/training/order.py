@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise, repeat
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch.utils.data import Dataset, Sampler
 from finetune.tasks.encoded import IGNORED
 
 BLANK = -1
+UNSCORED = ("labels", "words")
+"""What is left out of a blank row."""
 
 
 class Rows(Dataset[Any]):
@@ -19,6 +22,14 @@ class Rows(Dataset[Any]):
 
     def __init__(self, rows: Any) -> None:
         self.rows = rows
+
+    @cached_property
+    def blank(self) -> dict[str, Any]:
+        """A short row, for a model may need its special tokens."""
+        lengths = [len(ids) for ids in self.rows["input_ids"]]
+        short = self.rows[lengths.index(min(lengths))]
+        nothing = {name: [IGNORED] * len(short[name]) for name in short if name in UNSCORED}
+        return short | nothing | {"row": BLANK}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -29,9 +40,10 @@ class Rows(Dataset[Any]):
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Blanks come last."""
         there = [index for index in indices if index != BLANK]
-        blank = {"row": BLANK, "input_ids": [0, 0], "labels": [IGNORED, IGNORED]}
         found = self.rows.__getitems__(there) if there else []
-        return [*found, *repeat(blank, len(indices) - len(there))]
+        if len(there) == len(indices):
+            return list(found)
+        return [*found, *repeat(self.blank, len(indices) - len(there))]
 
 
 class Filled(Sampler[int]):
@@ -79,3 +91,30 @@ class Streams(Sampler[int]):
         for step in range(self.steps):
             for start, end in pairwise(starts):
                 yield start + step if start + step < end else BLANK
+
+
+class Balanced(Sampler[int]):
+    """As many rows an epoch as there are, of each class equally many; rare rows come again.
+
+    Within a class each row comes as often as any other, give or take once.
+    """
+
+    def __init__(self, classes: Sequence[int]) -> None:
+        found = torch.tensor(classes)
+        self.members = [(found == label).nonzero()[:, 0] for label in found.unique()]
+        self.generator = torch.Generator()
+
+    def __len__(self) -> int:
+        return sum(map(len, self.members))
+
+    def __iter__(self) -> Iterator[int]:
+        drawn = []
+        share, more = divmod(len(self), len(self.members))
+        for number, rows in enumerate(self.members):
+            count = share + (number < more)
+            turns = [self._shuffled(rows) for _ in range(-(-count // len(rows)))]
+            drawn.append(torch.cat(turns)[:count])
+        yield from self._shuffled(torch.cat(drawn)).tolist()
+
+    def _shuffled(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows[torch.randperm(len(rows), generator=self.generator)]

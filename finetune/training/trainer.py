@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 from math import log
 from pathlib import Path
@@ -17,10 +18,21 @@ from transformers.trainer_pt_utils import BatchRebalanceSampler, LengthGroupedSa
 from transformers.trainer_utils import EvalLoopOutput
 
 from finetune.batching import Collate
+from finetune.evaluation.evaluate import label_statistics
 from finetune.processes import is_first
 from finetune.training.carried import Carried
-from finetune.training.loss import mean_nats, token_nats
-from finetune.training.order import BLANK, Filled, Rows, Streams
+from finetune.tasks import Classification, Tagging
+from finetune.tasks.encoded import IGNORED
+from finetune.training.loss import (
+    FOCUS,
+    Objective,
+    label_nats,
+    mean_nats,
+    probabilities,
+    scored_labels,
+    token_nats,
+)
+from finetune.training.order import BLANK, Balanced, Filled, Rows, Streams
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +74,8 @@ class FinetuneTrainer(Trainer):
             compute_loss_func=mean_nats,
         )
         self._prepared = prepared
+        self._head = prepared.shape.head
+        self._objective = self._charged(args)
         self._carried = None
         if prepared.encoded["train"].consecutive:
             if args.n_gpu > 1:
@@ -91,11 +105,38 @@ class FinetuneTrainer(Trainer):
             if self._carried.turn == 0 and self.state.global_step % epoch == 0:
                 self._carried.reset()
             state = self._carried.next()
-        nats, _ = token_nats(model, inputs, self.args.label_smoothing_factor, state)
+        if self._head.kind == "text":
+            nats, _ = token_nats(model, inputs, self.args.label_smoothing_factor, state)
+        else:
+            nats, _, _ = label_nats(model, inputs, self._head, self._objective)
         loss = mean_nats(nats, num_items_in_batch)
         if self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # DDP takes the mean over processes
         return loss
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
+        """What is scored in an accumulated batch: of classes rows, not the labels they are."""
+        if self._head.kind != "text":
+            counted = [scored_labels(batch, self._head) for batch in batch_samples]
+            labels = [torch.where(scored, 0, IGNORED) for scored in counted]
+            batch_samples = [{"labels": one, "shift_labels": one} for one in labels]
+        return super()._get_num_items_in_batch(batch_samples, device)
+
+    def _charged(self, args: TrainingArguments) -> Objective:
+        """What training charges, as `task.imbalance` says."""
+        task, encoded = self._prepared.recipe.task, self._prepared.encoded["train"]
+        objective = Objective(label_smoothing=args.label_smoothing_factor)
+        if isinstance(task, Classification | Tagging):
+            if task.imbalance == "focal":
+                objective = replace(objective, focus=FOCUS)
+            elif task.imbalance == "weights":
+                objective = objective.weighted(encoded.rows["labels"], self._head)
+            elif task.imbalance == "resample" and args.train_sampling_strategy != "random":
+                raise ValueError(
+                    f"training.train_sampling_strategy {args.train_sampling_strategy} cannot be "
+                    "used with task.imbalance resample, which draws the rows itself"
+                )
+        return objective
 
     def _check_fsdp(self) -> None:
         """Refuses what accelerate 1.15 cannot spread over processes."""
@@ -126,12 +167,17 @@ class FinetuneTrainer(Trainer):
             return self._streams()
         sampler = super()._get_train_sampler(train_dataset)
         processes = self.accelerator.num_processes
-        if processes == 1 or isinstance(sampler, BatchRebalanceSampler):  # which does it all itself
+        task = self._prepared.recipe.task
+        balanced = isinstance(task, Classification) and task.imbalance == "resample"
+        if balanced:
+            sampler = Balanced([row[0] for row in self._prepared.encoded["train"].rows["labels"]])
+        elif processes == 1 or isinstance(sampler, BatchRebalanceSampler):  # which does it all itself
             return sampler
         if isinstance(sampler, LengthGroupedSampler):
             sampler.batch_size *= processes
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        whole = 1 if self.args.dataloader_drop_last else self.args.train_batch_size * processes
+        even = processes > 1 and not self.args.dataloader_drop_last
+        whole = self.args.train_batch_size * processes if even else 1
         return Filled(sampler, seed, whole)
 
     def _save_rng_state(self, output_dir: str) -> None:
@@ -163,12 +209,17 @@ class FinetuneTrainer(Trainer):
         return optimizer
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
-        """Of the validation split, from each example's own nats, scored positions and bytes."""
+        """Of the validation split, from each example's own nats, scored positions and bytes, or
+        from what it is labelled with."""
         import numpy as np
 
         encoded = self._prepared.encoded["validation"]
-        nats, tokens = self.row_statistics(encoded).sum(axis=0)
+        statistics, found = self.row_outputs(encoded)
+        nats, tokens = statistics.sum(axis=0)
         metrics = {"loss": float(nats / tokens)}
+        if self._head.kind != "text":
+            scores = label_statistics(self._head, encoded, found).values()
+            metrics |= {score.name: score.aggregate(numbers) for score, numbers in scores}
         if self._prepared.recipe.task.metric == "bits_per_byte":
             size = sum(example.bytes for example in encoded.examples)
             metrics["bits_per_byte"] = float(nats / log(2) / size)
@@ -176,7 +227,13 @@ class FinetuneTrainer(Trainer):
         return EvalLoopOutput(np.empty(0), None, named, len(encoded.rows))
 
     def row_statistics(self, encoded: Encoded) -> np.ndarray:
-        """Nats and tokens of every example, (examples, 2): the sums over its rows.
+        """Nats and tokens of every example, (examples, 2): the sums over its rows."""
+        return self.row_outputs(encoded)[0]
+
+    def row_outputs(self, encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:
+        """Nats and what they are of (tokens, words or rows), (examples, 2), and what is put out: of
+        classes their probabilities, (examples, classes); of tags, for all words of all examples in
+        order, the number of the likeliest and its probability, (words, 2), 0 of a word unread.
 
         Not `predict`: called before `train`, it marks the model as prepared, and several processes
         would then each train on their own.
@@ -187,15 +244,36 @@ class FinetuneTrainer(Trainer):
         assert model is not None
         model.eval()
         statistics = np.zeros((len(encoded.examples), 2))
+        words = [len(example.words) for example in encoded.examples]
+        first = np.cumsum([0, *words])
+        outputs = np.zeros((sum(words), 2))
+        if self._head.kind == "classes":
+            outputs = np.zeros((len(encoded.examples), len(self._head.names)))
+        source = Rows(encoded.rows)
         for rows, state in self._evaluated(encoded):
-            batch = self._prepare_inputs(self.data_collator(Rows(encoded.rows).__getitems__(rows)))
+            batch = self._prepare_inputs(self.data_collator(source.__getitems__(rows)))
             with torch.no_grad(), self.accelerator.autocast():
-                nats, scored = token_nats(model, batch, past_key_values=state)
+                if self._head.kind == "text":
+                    nats, scored = token_nats(model, batch, past_key_values=state)
+                else:
+                    nats, scored, logits = label_nats(model, batch, self._head)
             found = torch.stack([nats.double().sum(1), scored.sum(1).double()], dim=1)
-            np.add.at(statistics, batch["row"].cpu().numpy(), found.cpu().numpy())
-        whole = self.accelerator.reduce(torch.from_numpy(statistics).to(self.args.device))
-        added: np.ndarray = whole.cpu().numpy()
-        return added
+            numbers = batch["row"].cpu().numpy()
+            np.add.at(statistics, numbers, found.cpu().numpy())
+            if self._head.kind == "classes":
+                there = numbers != BLANK
+                outputs[numbers[there]] = probabilities(logits, self._head).cpu().numpy()[there]
+            elif self._head.kind == "tags":
+                best, numbered = probabilities(logits, self._head).max(-1)
+                places = scored.nonzero()
+                flat = first[numbers[places[:, 0].cpu()]] + batch["words"][scored].cpu().numpy()
+                outputs[flat, 0] = numbered[scored].cpu().numpy()
+                outputs[flat, 1] = best[scored].cpu().numpy()
+        added = [
+            self.accelerator.reduce(torch.from_numpy(array).to(self.args.device)).cpu().numpy()
+            for array in (statistics, outputs)
+        ]
+        return added[0], added[1]
 
     def _evaluated(self, encoded: Encoded) -> Iterator[tuple[list[int], LSTMState | None]]:
         """This process's batches of row numbers; of consecutive rows, with the state so far.
@@ -258,6 +336,9 @@ class History(TrainerCallback):
                 ("learning_rate", "rate"),
                 ("eval_loss", "validation loss"),
                 ("eval_bits_per_byte", "bits per byte"),
+                ("eval_accuracy", "accuracy"),
+                ("eval_macro_f1", "macro F1"),
+                ("eval_entity_f1", "entity F1"),
             )
             if key in logs
         )

@@ -225,7 +225,8 @@ def _before(
     if found is not None:
         return found
     untouched: Quality = {}
-    if scored is not None and isinstance(prepared.recipe.model, Pretrained):
+    # With a head that is new, or nothing but new weights, it would only guess.
+    if scored is not None and not prepared.fresh:
         with untouched_model(prepared):
             untouched = evaluate(trainer, prepared, scored).quality
 
@@ -281,8 +282,10 @@ def _best(trainer: FinetuneTrainer) -> dict[str, Any]:
     metric = f"eval_{(trainer.args.metric_for_best_model or 'loss').removeprefix('eval_')}"
     best = points[-1]
     if trainer.args.load_best_model_at_end:
-        best = min(points, key=lambda point: point[metric])
-    names = [name for name in ("loss", "bits_per_byte") if f"eval_{name}" in best]
+        choose = max if trainer.args.greater_is_better else min
+        best = choose(points, key=lambda point: point[metric])
+    shown = ("loss", "bits_per_byte", "accuracy", "macro_f1", "entity_f1")
+    names = [name for name in shown if f"eval_{name}" in best]
     values = {name: best[f"eval_{name}"] for name in names}
     return {**values, "step": best["step"], "epoch": best["epoch"]}
 
