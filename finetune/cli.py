@@ -110,6 +110,12 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--output", type=Path, help="JSONL is written here, not to the terminal")
     added.add_argument("--raw", action="store_true", help="leave out the recipe's prompt template")
     added.add_argument("--batch-size", type=int, default=16)
+    added = verb("predict", _predict, "labels of texts, from a run, a model folder or a Hub id")
+    added.add_argument("model", help="a run's folder, a model's, or a Hub id")
+    added.add_argument("texts", nargs="*", metavar="TEXT", help="one or more texts")
+    added.add_argument("--file", type=Path, help="texts: .txt (a line each) or .jsonl")
+    added.add_argument("--output", type=Path, help="JSONL is written here, not to the terminal")
+    added.add_argument("--batch-size", type=int, default=16)
     added = verb("merge", _merge, "an adapter folded into its model, proven equal")
     added.add_argument("model", metavar="RUN", help="a run's folder, an adapter's, or a Hub id")
     added.add_argument("folder", metavar="OUT", type=Path, help="where the checkpoint goes")
@@ -221,7 +227,7 @@ def _generate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     prompts = read_prompts(arguments.prompt, arguments.file)
     saved = open_saved(arguments.model)
     default = Decoding()
-    if saved.model.generation_config is not None:
+    if saved.model.can_generate() and saved.model.generation_config is not None:
         default = Decoding.of(saved.model.generation_config)
     decoding: Decoding = parse(Decoding, default, rest, prog="finetune generate")
     texts, ids = encode_prompts(saved, prompts, raw=arguments.raw)
@@ -243,6 +249,20 @@ def _generate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
         print("\n".join(lines))
     else:
         arguments.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _predict(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    _quiet()
+    from finetune.prompts import read_prompts
+    from finetune.verbs.predict import lines, predict, write
+
+    texts = read_prompts(arguments.texts, arguments.file, what="texts")
+    found = predict(arguments.model, texts, arguments.batch_size)
+    if arguments.output is not None:
+        write(found, arguments.output)
+        return
+    for one in found:
+        print("\n".join(lines(one)))
 
 
 def _merge(arguments: argparse.Namespace, rest: Sequence[str]) -> None:

@@ -14,13 +14,15 @@ Prompt = str | Mapping[str, str]
 """A text, or a row of the recipe's columns."""
 
 
-def read_prompts(given: Sequence[str], file: Path | None) -> list[Prompt]:
+def read_prompts(
+    given: Sequence[str], file: Path | None, what: str = "prompts by --prompt"
+) -> list[Prompt]:
     """Prompts from the command line or a file: .jsonl has a text or an object a line.
 
     Raises: ValueError for none, both, or a line that is neither, naming file and line.
     """
     if (file is None) == (not given):
-        raise ValueError("give prompts by --prompt TEXT … or by --file FILE")
+        raise ValueError(f"give {what} TEXT … or by --file FILE")
     if file is None:
         return list(given)
     try:
@@ -65,6 +67,8 @@ def encode_prompts(
         if isinstance(recipe.task, Completion):
             task = recipe.task
     shape = Shape.of(saved.model)
+    if shape.head.kind != "text":
+        raise ValueError("this model labels texts, and writes none: use `finetune predict`")
     texts, ids = [], []
     for number, prompt in enumerate(prompts, 1):
         row = prompt

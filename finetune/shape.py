@@ -20,6 +20,9 @@ class Head:
     multi_label: bool = False
     """A text has any number of the classes, not exactly one."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))  # a list, as JSON has it
+
     @classmethod
     def of(cls, model: PreTrainedModel | PeftModel) -> Head:
         from peft import PeftModel

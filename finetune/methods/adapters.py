@@ -439,8 +439,12 @@ def _check_embeddings(
         with torch.no_grad():
             embedded = model(inputs_embeds=word_embeddings(tokens), **rest).logits
             expected = model(input_ids=tokens, **rest).logits
-    except NotImplementedError:  # T5's and BART's classifiers look for the end token's id
-        same = False
+    except NotImplementedError as error:
+        raise ValueError(
+            f"PromptTuning: {type(model).__name__} reads the text's end by its id and takes no "
+            "embeddings, as a soft prompt is; use LoRA or Partial, or learn the names of the "
+            "classes as text by Completion"
+        ) from error
     else:
         if expected.dim() == 3 and not model.config.is_encoder_decoder:  # one for each token
             embedded, expected = embedded[mask.bool()], expected[mask.bool()]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.models import Loaded, Pretrained
 from finetune.reach import hub_answers
+from finetune.shape import Head
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+HEAD = "head.json"
+"""Beside an adapter of a classifier or tagger, what its base is to put out. Not config.json:
+transformers would take the folder for a whole model."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,10 @@ def _open(name: str) -> Loaded:
     from transformers import AutoTokenizer, GenerationConfig
 
     config = PeftConfig.from_pretrained(str(folder))
-    base = Pretrained(config.base_model_name_or_path, revision=config.revision).load()
+    head = None
+    if (folder / HEAD).is_file():
+        head = Head(**json.loads((folder / HEAD).read_text(encoding="utf-8")))
+    base = Pretrained(config.base_model_name_or_path, revision=config.revision).load((), head)
     tokenizer = base.tokenizer
     if (folder / "tokenizer_config.json").is_file():
         tokenizer = AutoTokenizer.from_pretrained(str(folder))

@@ -8,12 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.models import BUNDLED, Pretrained
-from finetune.reports.tables import SHOWN, number
-from finetune.tasks import Completion, SpanCorruption
+from finetune.models.saved import HEAD
+from finetune.reports.tables import SHOWN, below, number, shown
+from finetune.tasks import Classification, Completion, SpanCorruption, Tagging
 
 if TYPE_CHECKING:
     from finetune.data import Data
     from finetune.verbs.run import Run
+
+FLOORS = dict.fromkeys(
+    ("LanguageModeling", "SpanCorruption", "Completion"),
+    "token frequencies, and the answer to the most similar prompt",
+) | {
+    "Classification": "the most frequent class, and a linear SVM on character n-grams",
+    "Tagging": "the most frequent tag of each word",
+}
+LOSSES = {
+    "text": "The loss is in nats a token, comparable within one vocabulary only.",
+    "Classification": "The loss is in nats a text.",
+    "Tagging": "The loss is in nats a word.",
+}
+PIPELINES = {"Classification": "text-classification", "Tagging": "token-classification"}
 
 LICENCE = ("license", "license_name", "license_link")
 
@@ -57,7 +72,7 @@ def _metadata(
     dataset = _hub_data(data)
     scores = [
         EvalResult(
-            task_type="text-generation",
+            task_type=PIPELINES.get(type(recipe.task).__name__, "text-generation"),
             dataset_type=dataset or "local",
             dataset_name=_sources(data),
             dataset_config=data.config if dataset else None,
@@ -73,7 +88,7 @@ def _metadata(
         **licence,
         "language": data.language,
         "library_name": "peft" if is_adapter else "transformers",
-        "pipeline_tag": None if _is_seq2seq(run) else "text-generation",
+        "pipeline_tag": _pipeline(run),
         "base_model": base,
         "base_model_relation": None if base is None else "adapter" if is_adapter else "finetune",
         "datasets": [dataset] if dataset else None,
@@ -121,6 +136,12 @@ def _licence(run: Run, hub_id: str | None) -> dict[str, str]:
     except Exception:  # somebody else's card; what its reader raises for nonsense differs
         return {}
     return {key: found[key] for key in LICENCE if isinstance(found.get(key), str)}
+
+
+def _pipeline(run: Run) -> str | None:
+    """The Hub's name of what the model does; of an encoder-decoder that writes it has none."""
+    labels = PIPELINES.get(type(run.recipe.task).__name__)
+    return labels or (None if _is_seq2seq(run) else "text-generation")
 
 
 def _is_seq2seq(run: Run) -> bool:
@@ -174,6 +195,8 @@ def _snippet(run: Run, name: str, adapter: dict[str, Any] | None) -> str:
     """Python that loads the model by plain libraries and prints what it answers."""
     from transformers import AutoTokenizer
 
+    if isinstance(run.recipe.task, Classification | Tagging):
+        return _label_snippet(run, name, run.recipe.task, adapter)
     recipe, folder = run.recipe, run.folder / "model"
     seq2seq = _is_seq2seq(run)
     kind = "Seq2SeqLM" if seq2seq else "CausalLM"
@@ -231,10 +254,69 @@ def _snippet(run: Run, name: str, adapter: dict[str, Any] | None) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _label_snippet(
+    run: Run, name: str, task: Classification | Tagging, adapter: dict[str, Any] | None
+) -> str:
+    """Python that loads a classifier or tagger by plain libraries and prints what it says."""
+    text = '"words of a text , with a space between them"'
+    if isinstance(task, Classification):
+        text = '"your text"'
+        if task.text != f"{{{task.inputs[0]}}}":
+            given = ", ".join(f'{column}="your {column}"' for column in task.inputs)
+            text = f"{json.dumps(task.text, ensure_ascii=False)}.format({given})"
+    quoted = json.dumps(name, ensure_ascii=False)
+    pipeline = _pipeline(run)
+    if adapter is None:
+        config = json.loads((run.folder / "model" / "config.json").read_text())
+        options = ", trust_remote_code=True" * ("auto_map" in config)
+        if isinstance(task, Tagging):
+            options += ', aggregation_strategy="first"'
+        lines = [
+            "from transformers import pipeline",
+            "",
+            f'label = pipeline("{pipeline}", model={quoted}{options})',
+            f"print(label({text}))",
+        ]
+        return "\n".join(lines) + "\n"
+    assert isinstance(run.recipe.model, Pretrained)
+    head = json.loads((run.folder / "model" / HEAD).read_text())
+    kind = "Token" if isinstance(task, Tagging) else "Sequence"
+    auto = f"AutoPeftModelFor{kind}Classification"
+    dtype = run.recipe.model.dtype
+    lines = [
+        f"from peft import {auto}",
+        "from transformers import AutoTokenizer",
+        "",
+        f"name = {quoted}",
+        f"names = {json.dumps(head['names'], ensure_ascii=False)}",
+        "tokenizer = AutoTokenizer.from_pretrained(name)",
+        f'model = {auto}.from_pretrained(name, dtype="{dtype}", num_labels=len(names))',
+        f'inputs = tokenizer({text}, return_tensors="pt")',
+        "logits = model(**inputs).logits[0]",
+    ]
+    if isinstance(task, Tagging):
+        size = "inputs['input_ids'].shape[1]"  # PEFT puts a soft prompt's in front
+        lines += [
+            'tokens = tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])',
+            f"tags = [names[i] for i in logits[-{size}:].argmax(-1).tolist()]",
+            "print(list(zip(tokens, tags)))",
+        ]
+    elif head["multi_label"]:
+        lines.append("print([n for n, p in zip(names, logits.sigmoid()) if p > 0.5])")
+    else:
+        lines.append("print(dict(zip(names, logits.softmax(-1).tolist())))")
+    return "\n".join(lines) + "\n"
+
+
 def _caution(adapter: dict[str, Any] | None) -> str:
-    if adapter is None or adapter["task_type"] != "CAUSAL_LM":
+    if adapter is None or adapter["peft_type"] not in ("PROMPT_TUNING", "P_TUNING"):
         return ""
-    if adapter["peft_type"] not in ("PROMPT_TUNING", "P_TUNING"):
+    if adapter["task_type"] == "SEQ_CLS":
+        return (
+            "One text at a time: in a batch, a causal model behind PEFT's soft prompt reads the "
+            "class at the padding of the shorter texts. `finetune predict` batches exactly."
+        )
+    if adapter["task_type"] != "CAUSAL_LM":
         return ""
     return (
         "One prompt at a time: in a batch that is padded on the left, PEFT puts the soft prompt "
@@ -251,22 +333,20 @@ def _results(run: Run) -> str:
     if not metrics["quality"]:
         return "Not measured: the data had neither a test nor a validation split."
     rows = [["", *columns], [":---", *["---:"] * len(columns)]]
-    for metric, label in SHOWN.items():
+    for metric, label in shown(columns.values()).items():
         entries = [quality.get(metric) for quality in columns.values()]
-        if any(entries):
-            better = "higher" if next(filter(None, entries))["higher_is_better"] else "lower"
-            cells = [number(entry["value"]) if entry else "" for entry in entries]
-            rows.append([f"{label} ({better} is better)", *cells])
+        better = "higher" if next(filter(None, entries))["higher_is_better"] else "lower"
+        cells = [number(entry["value"]) if entry else "" for entry in entries]
+        rows.append([f"{label.replace('|', '/')} ({better} is better)", *cells])
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     entry = next(iter(metrics["quality"].values()))
     about = [f"{entry['n']:,} examples of the {entry['split']} split, scored once."]
     if "untouched" in columns:
         about.append("*Untouched*: the base model before training.")
     if any("floor" in name for name in columns):
-        about.append(
-            "*Floors* need no model: token frequencies, and the answer to the most similar prompt."
-        )
-    about.append("The loss is in nats a token, comparable within one vocabulary only.")
+        about.append(f"*Floors* need no model: {FLOORS[type(run.recipe.task).__name__]}.")
+    about.append(LOSSES.get(type(run.recipe.task).__name__, LOSSES["text"]))
+    about += [f"The model is {line}." for line in below(metrics, run.recipe.task.metric)]
     return f"{table}\n\n{' '.join(about)}"
 
 

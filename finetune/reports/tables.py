@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import shorten
@@ -29,8 +30,37 @@ SHOWN = {
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",
     "exact_match": "exact match",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "mcc": "Matthews",
+    "entity_f1": "entity F1",
+    "entity_precision": "entity precision",
+    "entity_recall": "entity recall",
+    "token_accuracy": "token accuracy",
+    "calibration_error": "calibration error",
 }
 """Metrics, in the order and under the names in which tables show them."""
+
+
+def shown(qualities: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The metrics that any of these has, by name, as tables show them; F1 by class last."""
+    there = dict.fromkeys(name for quality in qualities for name in quality)
+    single = {n: f"F1 of {n.removeprefix('f1_')}" for n in there if n.startswith("f1_")}
+    return {name: label for name, label in SHOWN.items() if name in there} | single
+
+
+def below(metrics: Mapping[str, Any], metric: str) -> list[str]:
+    """Lines about the floors that do better by the task's metric than the model."""
+    label = SHOWN.get(metric, metric)
+    mine = metrics["quality"].get(metric)
+    lines = []
+    for name, quality in metrics["floors"].items():
+        if mine is None or metric not in quality:
+            continue
+        value, floor = mine["value"], quality[metric]["value"]
+        if value < floor if mine["higher_is_better"] else value > floor:
+            lines.append(f"below its floor {name}: {label} {number(value)}, and {number(floor)}")
+    return lines
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -62,16 +92,20 @@ def print_result(run: Run) -> None:
         table.add_column("")
         for name in columns:
             table.add_column(name, justify="right")
-        for metric, label in SHOWN.items():
+        for metric, label in shown(columns.values()).items():
             values = [quality.get(metric) for quality in columns.values()]
-            if any(values):
-                table.add_row(label, *(number(v["value"]) if v else "" for v in values))
+            table.add_row(escape(label), *(number(v["value"]) if v else "" for v in values))
         console.print(table)
+        for line in below(metrics, run.recipe.task.metric):
+            console.print(escape(line), style="yellow")
+    if run.predictions() and "probabilities" in run.predictions()[0]:
+        _print_confusion(run.predictions())
     samples = {row["input"]: row for row in run.predictions() if "prediction" in row}
     for row in list(samples.values())[:5]:
         console.print(f"[bold]>[/bold] {escape(_one_line(row['input']))}")
-        console.print(f"  {escape(_one_line(row['prediction'])) or '(nothing)'}")
-        console.print(f"  [dim]reference: {escape(_one_line(row['reference']))}[/dim]")
+        prediction, reference = (_joined(row[name]) for name in ("prediction", "reference"))
+        console.print(f"  {escape(prediction) or '(nothing)'}")
+        console.print(f"  [dim]reference: {escape(reference)}[/dim]")
     cost = metrics["cost"]
     console.print(
         f"trained {cost['trainable_parameters']:,} of {cost['total_parameters']:,} parameters, "
@@ -85,6 +119,25 @@ def _one_line(text: str) -> str:
     return shorten(text, 160, placeholder=" …")
 
 
+def _joined(said: str | list[str]) -> str:
+    """A text, a class, or several."""
+    return _one_line(said if isinstance(said, str) else " ".join(said))
+
+
+def _print_confusion(rows: Sequence[Mapping[str, Any]], most: int = 10) -> None:
+    """How many rows of each class were given each; nothing where rows have several classes."""
+    names = list(rows[0]["probabilities"])
+    if isinstance(rows[0]["prediction"], list) or len(names) > most:
+        return
+    pairs = Counter((row["reference"], row["prediction"]) for row in rows)
+    table = Table(title="rows: what they are; columns: what they were taken for")
+    for title in ("", *names):
+        table.add_column(escape(title), justify="right" if title else "left")
+    for reference in names:
+        table.add_row(escape(reference), *(str(pairs[reference, name]) for name in names))
+    console.print(table)
+
+
 def number(value: Any) -> str:
     """Four significant digits, as a table shows a score."""
     return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.3e}"
@@ -92,11 +145,13 @@ def number(value: Any) -> str:
 
 def print_comparison(rows: Sequence[Row]) -> None:
     """The comparison as a table; in a narrow terminal fewer metrics, without their spread."""
-    table = _table(_cells(rows, ("loss", "bits_per_byte", "chrf", "rougeL")))
+    wide = ("loss", "bits_per_byte", "chrf", "rougeL", "accuracy", "macro_f1", "entity_f1")
+    table = _table(_cells(rows, wide))
     unbounded = console.options.update(max_width=1000)
     if console.measure(table, options=unbounded).maximum > console.width:
         there = {name for row in rows for name in row.quality}
-        narrow = [name for name in ("bits_per_byte", "chrf", "loss") if name in there][:2]
+        first = ("macro_f1", "entity_f1", "bits_per_byte", "chrf", "loss")
+        narrow = [name for name in first if name in there][:2]
         table = _table(_cells(rows, narrow, spread=False))
     console.print(table)
 
@@ -114,7 +169,7 @@ def _table(cells: list[list[str]]) -> Table:
 def write_comparison(rows: Sequence[Row], circumstances: str, folder: Path) -> None:
     """compare.md and compare.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    header, *lines = _cells(rows, SHOWN)
+    header, *lines = _cells(rows, shown(row.quality for row in rows))
     rule = [":---"] + ["---:"] * (len(header) - 1)
     text = "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
     (folder / "compare.md").write_text(f"{text}\n\n{circumstances}\n", encoding="utf-8")
@@ -129,8 +184,9 @@ def _cells(rows: Sequence[Row], metrics: Iterable[str], *, spread: bool = True) 
     """The header and each row; metrics that no row has are left out, and a study that all share."""
     studies = {row.name.split("/")[0] for row in rows if row.cost}
     prefix = f"{studies.pop()}/" if len(studies) == 1 else ""
-    metrics = [name for name in metrics if any(name in row.quality for row in rows)]
-    header = ["", "seeds", *(SHOWN[name] for name in metrics)]
+    labels = shown(row.quality for row in rows)
+    metrics = [name for name in metrics if name in labels]
+    header = ["", "seeds", *(labels[name] for name in metrics)]
     header += ["train s", "peak MiB", "trained"]
     lines = [header]
     for row in rows:

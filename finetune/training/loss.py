@@ -100,11 +100,8 @@ def label_nats(
 
     Of several labels a row the nats are those of all of them together: their sum.
     """
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    logits = model(**inputs).logits.float()
+    logits = label_logits(model, batch, head)
     labels, scored = batch["labels"], scored_labels(batch, head)
-    if head.kind == "tags":
-        logits = logits[:, -labels.shape[1] :]  # PEFT puts a soft prompt's in front
     right = labels.clamp(min=0)
     if head.multi_label:
         smooth = objective.label_smoothing
@@ -126,6 +123,18 @@ def label_nats(
     if head.multi_label:
         nats = nats.sum(1, keepdim=True)
     return nats.masked_fill(~scored, 0), scored, logits
+
+
+def label_logits(model: nn.Module, batch: dict[str, Any], head: Head) -> Tensor:
+    """Of each row's classes, (batch, classes), or each position's tags, (batch, positions, tags).
+
+    The model is not shown the labels: its own loss differs from class to class.
+    """
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    logits: Tensor = model(**inputs).logits.float()
+    if head.kind == "tags":
+        logits = logits[:, -batch["input_ids"].shape[1] :]  # PEFT puts a soft prompt's in front
+    return logits
 
 
 def probabilities(logits: Tensor, head: Head) -> Tensor:

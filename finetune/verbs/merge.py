@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from finetune.generation import Decoding, generate
-from finetune.models import auto_class
+from finetune.models import auto_class, stored_head
 from finetune.models.saved import Saved, open_saved
 from finetune.shape import Shape
 
@@ -57,10 +57,12 @@ class Behaviour:
 
     logits: list[Tensor]  # (tokens, vocabulary) each
     texts: list[str]
-    """Greedy."""
+    """Greedy; of a model that writes none, none."""
 
     @classmethod
     def of(cls, saved: Saved, prompts: Sequence[Sequence[int]]) -> Behaviour:
+        if not saved.model.can_generate():
+            return cls(logits_of(saved.model, prompts), [])
         room = Shape.of(saved.model).max_tokens
         decoding = Decoding(max_new_tokens=32 if room is None else min(32, room // 4))
         texts = generate(saved.model, saved.tokenizer, prompts, decoding)
@@ -118,7 +120,7 @@ def prove(
     from transformers import AutoConfig, AutoTokenizer
 
     config = AutoConfig.from_pretrained(folder)
-    model = auto_class(config).from_pretrained(folder).eval()  # in the dtype of the file
+    model = auto_class(config, stored_head(config)).from_pretrained(folder).eval()  # in the dtype of the file
     stored = Saved(model, AutoTokenizer.from_pretrained(folder), None)
     found = Behaviour.of(stored, prompts)
     difference = largest_difference(found.logits, expected.logits)
@@ -143,7 +145,8 @@ def logits_of(model: PreTrainedModel | PeftModel, prompts: Sequence[Sequence[int
     for ids in prompts:
         row = torch.tensor([ids])
         with torch.no_grad():  # an encoder-decoder reads the prompt on both of its sides
-            logits.append(model(input_ids=row, labels=row).logits[0].double())
+            labels = {"labels": row} if model.can_generate() else {}
+            logits.append(model(input_ids=row, **labels).logits[0].double())
     return logits
 
 
@@ -164,5 +167,6 @@ def prompts_for(saved: Saved) -> list[list[int]]:
         texts = [row["input"] or row["reference"] for row in rows] or TEXTS
     room = Shape.of(saved.model).max_tokens
     most = LONGEST if room is None else min(LONGEST, room // 2)
-    ids = [saved.tokenizer(text, verbose=False)["input_ids"][:most] for text in texts]
+    whole = {"truncation": True, "max_length": most}  # what the tokenizer puts at the end stays
+    ids = [saved.tokenizer(text, verbose=False, **whole)["input_ids"] for text in texts]
     return [row for row in ids if row]

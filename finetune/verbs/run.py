@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +22,7 @@ from finetune.evaluation.evaluate import (
     scored_split,
 )
 from finetune.models import Pretrained
+from finetune.models.saved import HEAD
 from finetune.prepare import Prepared, prepare
 from finetune.processes import is_first, on_first, start
 from finetune.recipe import Recipe
@@ -256,7 +257,8 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
 
     model = prepared.model
     base = model.get_base_model() if isinstance(model, PeftModel) else model
-    base.config.use_cache = True  # Trainer switched it off
+    if model.can_generate():
+        base.config.use_cache = True  # Trainer switched it off; a T5 tagger's encoder refuses it
     if prepared.recipe.task.generates:
         decoding = prepared.recipe.decoding.config(model, prepared.tokenizer)
         base.generation_config = decoding
@@ -267,6 +269,8 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
         config.revision = prepared.recipe.model.revision
         # "auto" would ask the Hub about the base; no method of ours resizes its embeddings.
         model.save_pretrained(str(folder), save_embedding_layers=False)
+        if prepared.shape.head.kind != "text":
+            _write_json(folder / HEAD, asdict(prepared.shape.head))
     else:
         model.save_pretrained(str(folder))
     prepared.tokenizer.save_pretrained(str(folder))
