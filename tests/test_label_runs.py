@@ -69,7 +69,7 @@ def test_predict_says_what_the_run_scored(
     found = predict(str(classified.folder), [row["input"] for row in rows], batch_size=5)
     for row, said in zip(rows, found, strict=True):
         assert said["label"] == row["prediction"]
-        assert said["probabilities"] == pytest.approx(row["probabilities"], abs=1e-5)
+        assert said["probabilities"] == pytest.approx(row["probabilities"], abs=1e-4)
     assert main(["predict", str(classified.folder), rows[0]["input"]]) == 0
     assert capsys.readouterr().out.endswith(f"\t{rows[0]['input']}\n")
     file, out = tmp_path / "in.txt", tmp_path / "out.jsonl"
@@ -102,7 +102,7 @@ def test_the_saved_tagger_is_a_pipeline_that_agrees(tagged_run: Run) -> None:
         for token in tag(row["input"]):
             inside = row["input"][token["start"] : token["end"]]
             start = token["start"] + len(inside) - len(inside.lstrip())
-            if start in starts:
+            if inside.strip() and start in starts:
                 said.setdefault(starts[start], token["entity"])
         assert [said[number] for number in range(len(words))] == row["prediction"]
 
@@ -145,7 +145,7 @@ def test_an_adapter_with_its_new_head_reloads_to_the_same_scores(
     found = predict(str(result.folder), [row["input"] for row in rows], batch_size=4)
     for row, said in zip(rows, found, strict=True):
         if isinstance(task, Classification):
-            assert said["probabilities"] == pytest.approx(row["probabilities"], abs=1e-5)
+            assert said["probabilities"] == pytest.approx(row["probabilities"], abs=1e-4)
         else:
             begun = [e["type"] for e in said["entities"]]
             assert len(begun) >= sum(tag[0] == "B" for tag in row["prediction"])
@@ -176,7 +176,7 @@ def test_several_labels_a_text_are_learned_predicted_and_saved(tmp_path: Path) -
     config = AutoConfig.from_pretrained(str(result.folder / "model"))
     assert config.problem_type == "multi_label_classification"
     label: Any = pipeline("text-classification", model=str(result.folder / "model"), top_k=None)
-    for said in label(row["input"]):
+    for said in label([row["input"]])[0]:
         assert said["score"] == pytest.approx(row["probabilities"][said["label"]], abs=1e-5)
     (found,) = predict(str(result.folder), [row["input"]])
     assert sorted(found["labels"]) == sorted(row["prediction"])

@@ -109,7 +109,7 @@ def label_nats(
         nats = binary_cross_entropy_with_logits(logits, targets, reduction="none")
         chances = torch.where(right == 1, logits, -logits).sigmoid()
     else:
-        flat = logits.view(-1, logits.shape[-1])
+        flat = logits.flatten(0, -2)
         nats = cross_entropy(
             flat, right.flatten(), reduction="none", label_smoothing=objective.label_smoothing
         ).view(labels.shape)
