@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_simple_launcher_cmd_env
 
-from finetune import Run, compare, run
+from finetune import Run, Scratch, compare, run
 from finetune.training.trainer import BLANK
 from tests.conftest import WORDS, build, tokenizer
 from tests.two_processes import recipe, watched
@@ -41,6 +42,8 @@ ARMS = {
     "lora": ("gpt2", "LoRA()", "gradient_accumulation_steps=2, num_train_epochs=2"),
     "prompt": ("gpt2", "PromptTuning()", "dataloader_drop_last=True, num_train_epochs=2"),
     "grouped": ("gpt2", "Full()", "train_sampling_strategy='group_by_length', num_train_epochs=2"),
+    "lstm": ("lstm", "Full()", ""),
+    "lstm_lora": ("lstm", "LoRA()", ""),
     "killed": ("gpt2", "LoRA()", RESUMED),
 }
 
@@ -70,6 +73,10 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
     for kind in ("gpt2", "t5"):
         build(kind).save_pretrained(kind)
         tokenizer(kind).save_pretrained(kind)
+    torch.manual_seed(0)
+    lstm = Scratch("lstm", {"hidden_size": 32, "initializer_range": 0.5}, "gpt2").load()
+    lstm.model.save_pretrained("lstm")
+    lstm.tokenizer.save_pretrained("lstm")
     # 46 rows to train on, 8 to validate with, 9 to score: the training rows and the scored ones do
     # not come out even.
     rows = [{"source": f"{a} {b}", "target": b} for a in WORDS[:9] for b in WORDS[:7]]
@@ -84,7 +91,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
     os.chdir(before)
 
 
-@pytest.fixture(scope="module", params=["full", "partial", "lora", "prompt"])
+@pytest.fixture(scope="module", params=["full", "partial", "lora", "prompt", "lstm", "lstm_lora"])
 def both(request: pytest.FixtureRequest, two: Launched) -> tuple[str, Run, Run]:
     """An arm by one process and by two, with the same rows in a step."""
     watched(request.param, "one", 8)
