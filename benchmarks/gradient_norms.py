@@ -59,12 +59,15 @@ def main() -> None:
         if stride < size:
             parser.error(f"{options.text}: {len(ids)} tokens, too few for --pieces of {size}")
         pieces = torch.tensor([ids[i * stride :][:size] for i in range(options.pieces)])
+        config = saved.model.config
         torch.manual_seed(0)
-        fresh = LSTMForCausalLM(saved.model.config).eval()
-        results[name] = {"config": saved.model.config.to_diff_dict()}
+        fresh = LSTMForCausalLM(config)
+        fresh.train(False)
+        results[name] = {"cell_type": config.cell_type, "hidden_size": config.hidden_size}
         for weights, model in {"fresh": fresh, "trained": saved.model}.items():
             norms = {k: gradient_norms(model, pieces, k).mean(1).tolist() for k in DISTANCES}
-            results[name][weights] = norms
+            rounded = {k: [float(f"{v:.3g}") for v in blocks] for k, blocks in norms.items()}
+            results[name][weights] = rounded
             for block, first in enumerate(norms[1]):
                 cells = [f"{norms[k][block] / first:.2g}" for k in DISTANCES]
                 print(f"| {name} | {weights} | {block + 1} | {first:.2g} | {' | '.join(cells)} |")

@@ -134,7 +134,7 @@ def _base_file(run: Run, hub_id: str | None, name: str) -> Path | None:
 
 def _needs_its_code(run: Run, hub_id: str | None) -> bool:
     """Whether plain libraries lack the architecture and must run the repository's own code."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.auto_mappings import CONFIG_MAPPING_NAMES
 
     model = run.recipe.model
     if isinstance(model, Pretrained) and model.trust_remote_code:
