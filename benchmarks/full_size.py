@@ -67,7 +67,7 @@ def main() -> None:
     values = {
         "date": date.today().isoformat(),
         "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}, "
-        f"{torch.get_num_threads()} threads" + "".join(f", {gpu}" for gpu in gpus),
+        f"threads: {torch.get_num_threads()}" + "".join(f", {gpu}" for gpu in gpus),
         "setting": f"{options.steps} steps of {options.batch} rows, prompts of at most "
         f"{PROMPT_TOKENS} tokens, completions of {COMPLETION_TOKENS}, float32",
         "results": results,

@@ -84,7 +84,7 @@ def main() -> None:
     values = {
         "date": date.today().isoformat(),
         "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}, "
-        f"{torch.get_num_threads()} threads",
+        f"threads: {torch.get_num_threads()}",
         "validation_bits_per_byte": results,
     }
     TARGET.write_text(json.dumps(values, indent=2) + "\n")

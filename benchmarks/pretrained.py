@@ -123,7 +123,7 @@ def main() -> None:
     values = {
         "date": date.today().isoformat(),
         "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}, "
-        f"{torch.get_num_threads()} threads",
+        f"threads: {torch.get_num_threads()}",
         "setting": f"{Path(options.gguf).name}, {size / 1e6:.1f} M parameters; {options.steps} "
         f"steps of {options.batch} rows, {options.rows} validation rows",
         "results": results,

@@ -27,6 +27,8 @@ OWNED = {
     "prediction_loss_only": "`finetune run` scores every row",
     "include_for_metrics": "the task's scores",
     "batch_eval_metrics": "the task's scores",
+    "bf16_full_eval": "training.bf16, which scores in autocast too",
+    "fp16_full_eval": "training.fp16, which scores in autocast too",
     "do_train": "the verb: `finetune run`",
     "do_eval": "the verb: `finetune evaluate`",
     "do_predict": "the verb: `finetune generate`",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any Hugging Face import; children inherit it
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -19,7 +22,9 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from finetune import Completion, Data, Decoding, Pretrained, Recipe, Run, Scratch, Training, run
 from finetune.models.tokenizers import train_tokenizer
+from finetune.training.trainer import FinetuneTrainer
 
 TEXT = (
     "the quick brown fox jumps over a lazy dog and says hello to you ; how are you today ? fine ."
@@ -78,3 +83,58 @@ def kind(request: pytest.FixtureRequest) -> str:
     """Runs a test once for each architecture."""
     value: str = request.param
     return value
+
+
+@pytest.fixture
+def model(tmp_path: Path, kind: str) -> Pretrained | Scratch:
+    """What `recipe` trains; a module may have another."""
+    build(kind).save_pretrained(str(tmp_path / "base"))
+    tokenizer(kind).save_pretrained(str(tmp_path / "base"))
+    return Pretrained(str(tmp_path / "base"))
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, model: Pretrained | Scratch) -> Recipe:
+    """Four steps of learning to repeat a word."""
+    rows = [{"source": f"{a} {b}", "target": b} for a in WORDS[:8] for b in WORDS[:8]]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    return Recipe(
+        model=model,
+        task=Completion(max_prompt_tokens=32, max_completion_tokens=16),
+        data=Data(train=str(tmp_path / "rows.jsonl"), test_fraction=0.2),
+        training=Training(
+            output_dir=str(tmp_path / "run"),
+            max_steps=4,
+            per_device_train_batch_size=8,
+            eval_strategy="steps",
+            eval_steps=2,
+            save_strategy="steps",
+            save_steps=2,
+            logging_steps=1,
+            learning_rate=1e-2,
+        ),
+        decoding=Decoding(max_new_tokens=6),
+        name="study/arm",
+    )
+
+
+def kill(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs it and ends it within its fourth step."""
+    step = FinetuneTrainer.training_step
+    taken = []
+
+    def dies_at_the_fourth(self: FinetuneTrainer, *args: object, **kwargs: object) -> torch.Tensor:
+        taken.append(1)
+        if len(taken) == 4:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)  # type: ignore[arg-type]  # passed through
+
+    monkeypatch.setattr(FinetuneTrainer, "training_step", dies_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe)
+    monkeypatch.undo()
+
+
+def weights(result: Run) -> dict[str, torch.Tensor]:
+    (file,) = (result.folder / "model").glob("*.safetensors")
+    return load_file(file)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_simple_launcher_cmd_env
 
-from finetune import Run, compare, run
+from finetune import Run, Scratch, compare, run
 from finetune.training.order import BLANK
 from tests.conftest import WORDS, build, tokenizer
 from tests.two_processes import recipe, watched
@@ -34,6 +35,10 @@ recipe = Recipe(
     decoding=Decoding(max_new_tokens=6),
 )
 '''
+TEXT = ARM.replace(
+    "Completion(max_prompt_tokens=32, max_completion_tokens=16)",
+    "LanguageModeling(block_size=3, consecutive=True)",
+).replace('"rows.jsonl",', '"rows.jsonl", columns={{"source": "text"}},')
 RESUMED = "eval_strategy='steps', eval_steps=2, save_strategy='steps', save_steps=2"
 ARMS = {
     "full": ("gpt2", "Full()", ""),
@@ -41,6 +46,9 @@ ARMS = {
     "lora": ("gpt2", "LoRA()", "gradient_accumulation_steps=2, num_train_epochs=2"),
     "prompt": ("gpt2", "PromptTuning()", "dataloader_drop_last=True, num_train_epochs=2"),
     "grouped": ("gpt2", "Full()", "train_sampling_strategy='group_by_length', num_train_epochs=2"),
+    "lstm": ("lstm", "Full()", ""),
+    "lstm_lora": ("lstm", "LoRA()", ""),
+    "carried": ("lstm", "Full()", "gradient_accumulation_steps=2, num_train_epochs=2"),
     "killed": ("gpt2", "LoRA()", RESUMED),
 }
 
@@ -70,6 +78,10 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
     for kind in ("gpt2", "t5"):
         build(kind).save_pretrained(kind)
         tokenizer(kind).save_pretrained(kind)
+    torch.manual_seed(0)
+    lstm = Scratch("lstm", {"hidden_size": 32, "initializer_range": 0.5}, "gpt2").load()
+    lstm.model.save_pretrained("lstm")
+    lstm.tokenizer.save_pretrained("lstm")
     # 46 rows to train on, 8 to validate with, 9 to score: the training rows and the scored ones do
     # not come out even.
     rows = [{"source": f"{a} {b}", "target": b} for a in WORDS[:9] for b in WORDS[:7]]
@@ -77,14 +89,15 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
     Path("mine").mkdir()
     Path("mine/__init__.py").write_text('"""A study of a test\'s own."""\n')
     for name, (base, method, more) in ARMS.items():
-        Path(f"mine/{name}.py").write_text(ARM.format(base=base, method=method, more=more))
+        arm = TEXT if name == "carried" else ARM
+        Path(f"mine/{name}.py").write_text(arm.format(base=base, method=method, more=more))
     Path("mine/lasting.py").write_text(Path("mine/killed.py").read_text())
     process = launch("tests.two_processes", *ARMS)
     yield Launched(process, time.time())
     os.chdir(before)
 
 
-@pytest.fixture(scope="module", params=["full", "partial", "lora", "prompt"])
+@pytest.fixture(scope="module", params=["full", "partial", "lora", "prompt", "lstm", "lstm_lora"])
 def both(request: pytest.FixtureRequest, two: Launched) -> tuple[str, Run, Run]:
     """An arm by one process and by two, with the same rows in a step."""
     watched(request.param, "one", 8)
@@ -130,6 +143,18 @@ def test_each_step_of_two_processes_reads_the_rows_of_one(both: tuple[str, Run, 
     one, first, second = rows("one", arm, 0), rows("two", arm, 0), rows("two", arm, 1)
     for step, read in one.items():
         assert sorted(first[step] + second[step]) == sorted(read)
+
+
+def test_streams_of_two_processes_are_those_of_one(two: Launched) -> None:
+    watched("carried", "one", 8)
+    one, both = Run.read(Path("one/carried")), Run.read(Path("two/carried"))
+    assert len(losses(one.folder)) >= 6
+    assert losses(both.folder) == pytest.approx(losses(one.folder), abs=1e-4)
+    nats = [row["nats"] for row in one.predictions()]
+    assert [row["nats"] for row in both.predictions()] == pytest.approx(nats, rel=1e-4)
+    for step, read in rows("one", "carried", 0).items():
+        found = [rows("two", "carried", rank)[step] for rank in (0, 1)]
+        assert sorted(found[0] + found[1]) == sorted(read)
 
 
 def test_grouped_by_length_each_row_is_read_once_an_epoch(two: Launched) -> None:

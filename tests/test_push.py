@@ -25,21 +25,27 @@ from finetune import (
     Pretrained,
     PromptTuning,
     Recipe,
+    Scratch,
     Training,
     run,
 )
 from finetune.cli import main
 from finetune.methods import Method
 from tests.conftest import WORDS, build, tokenizer
-from tests.hub import Failure, Hub
+from tests.hub import Failure, Hub, Repo
 
-METHODS: dict[str, tuple[str, Method]] = {
+LSTM = {"hidden_size": 32, "initializer_range": 0.5}
+METHODS: dict[str, tuple[str | dict[str, Any], Method]] = {
     "gpt2-full": ("base-gpt2", Full()),
     "t5-full": ("base-t5", Full()),
     "lora": ("tiny-gpt2", LoRA(r=2)),
     "soft-prompt": ("base-gpt2", PromptTuning(num_virtual_tokens=3)),
     "prefix": ("base-t5", PrefixTuning(num_virtual_tokens=3)),
+    "lstm": (LSTM, Full()),
+    "lstm-seq2seq": (LSTM | {"is_encoder_decoder": True}, Full()),
+    "lstm-lora": ("base-lstm", LoRA(r=2)),
 }
+"""By run: its base or, of a fresh LSTM, its config; and how it is trained."""
 PROMPTS = ["your source", "the quick brown fox"]
 HUB_BASED = '''"""A recipe whose base is on the Hub."""
 from finetune import *
@@ -67,6 +73,7 @@ json.dump(answers, open(sys.argv[2], "w"))
 """
 SNIPPETS = """
 import contextlib, io, json, re, sys
+sys.modules["finetune"] = None  # no import of it or below it works
 from huggingface_hub import hf_hub_download
 names, prompts = json.load(open(sys.argv[1]))
 answers = {}
@@ -79,7 +86,6 @@ for name in names:
         with contextlib.redirect_stdout(out):
             exec(printed.replace(prompts[0], prompt), {})
         answers[name].append(out.getvalue())
-assert not any(module.partition(".")[0] == "finetune" for module in sys.modules)
 json.dump(answers, open(sys.argv[2], "w"))
 """
 
@@ -93,7 +99,7 @@ class Said:
 
 @dataclass
 class World:
-    """Five runs, pushed, their folders moved away."""
+    """Runs, pushed, their folders moved away."""
 
     hub: Hub
     folder: Path
@@ -147,10 +153,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     for kind in ("gpt2", "t5"):
         build(kind).save_pretrained(str(here / f"base-{kind}"))
         tokenizer(kind).save_pretrained(str(here / f"base-{kind}"))
+    words = str(here / "base-gpt2")
+    lstm = Scratch("lstm", LSTM, words).load()
+    lstm.model.save_pretrained(str(here / "base-lstm"))
+    lstm.tokenizer.save_pretrained(str(here / "base-lstm"))
     texts = {}
-    for name, (model, method) in METHODS.items():
+    for name, (base, method) in METHODS.items():
+        model: Pretrained | Scratch
+        if isinstance(base, dict):
+            model = Scratch("lstm", base, words)
+        else:
+            model = Pretrained(base if base == "tiny-gpt2" else str(here / base))
         recipe = Recipe(
-            model=Pretrained(model if model == "tiny-gpt2" else str(here / model)),
+            model=model,
             task=Completion("say: {source}", max_prompt_tokens=32, max_completion_tokens=16),
             data=Data(train=str(here / "rows.jsonl"), test_fraction=0.1, language="en"),
             method=method,
@@ -186,7 +201,8 @@ def test_each_push_ends_with_the_page_and_is_private_unless_asked(world: World) 
 def test_what_goes_up_is_complete_and_names_no_folder_of_this_machine(world: World) -> None:
     for name in METHODS:
         files = world.files(f"me/{name}")
-        weights = "model.safetensors" if name.endswith("full") else "adapter_model.safetensors"
+        full = isinstance(METHODS[name][1], Full)
+        weights = "model.safetensors" if full else "adapter_model.safetensors"
         assert {"recipe.json", "manifest.json", "metrics.json", "README.md"} <= files.keys()
         assert {weights, "tokenizer.json", "generation_config.json"} <= files.keys()
         assert "predictions.jsonl" not in files
@@ -199,6 +215,15 @@ def test_what_goes_up_is_complete_and_names_no_folder_of_this_machine(world: Wor
     home = str(Path(__file__).parent.parent)
     for place in (str(world.folder), home, sys.prefix):
         assert [name for name, text in texts.items() if place in text] == []
+
+
+def test_an_lstm_goes_up_with_its_code(world: World) -> None:
+    for name in ("lstm", "lstm-seq2seq", "lstm-lora-base"):
+        assert {"configuration_lstm.py", "modeling_lstm.py"} <= world.files(f"me/{name}").keys()
+        code = world.json(f"me/{name}", "config.json")["auto_map"]
+        auto = "AutoModelForSeq2SeqLM" if "seq2seq" in name else "AutoModelForCausalLM"
+        assert code["AutoConfig"] == "configuration_lstm.LSTMConfig"
+        assert code[auto].startswith("modeling_lstm.LSTMFor")
 
 
 def test_plain_libraries_read_the_same_answers_with_the_snippet_as_it_is_printed(
@@ -229,6 +254,17 @@ def test_generate_and_merge_take_a_pushed_runs_hub_id_and_its_prompt_template(
         lines = [json.loads(line) for line in one.out.splitlines()]
         assert [line["prompt"] for line in lines] == [f"say: {prompt}" for prompt in PROMPTS]
         assert [line["completions"] for line in lines] == [[text] for text in world.texts[name]]
+
+
+def test_a_hub_model_with_another_tools_recipe_is_no_run(world: World) -> None:
+    files = {**world.files("me/gpt2-full"), "recipe.json": b'{"quantization": "int8"}'}
+    del files["manifest.json"]
+    world.hub.repos["me/theirs"] = Repo(private=False, commits=[files])
+    prompt = f"say: {PROMPTS[0]}"
+    given = [["hf_write", "generate", "me/theirs", "--prompt", prompt]]
+    (said,) = commands(world.hub, world.folder, given, "theirs")
+    line = {"prompt": prompt, "completions": [world.texts["gpt2-full"][0]]}
+    assert json.loads(said.out).items() >= line.items(), said
 
 
 def test_a_base_that_is_not_on_the_hub_is_pushed_beside_its_adapter(world: World) -> None:

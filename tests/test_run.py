@@ -30,40 +30,7 @@ from finetune import (
 )
 from finetune.methods import Method
 from finetune.models.saved import open_saved
-from finetune.training.trainer import FinetuneTrainer
-from tests.conftest import WORDS, build, tokenizer
-
-
-@pytest.fixture
-def recipe(tmp_path: Path, kind: str) -> Recipe:
-    """A tiny model of each kind that learns to repeat a word; 4 steps."""
-    build(kind).save_pretrained(str(tmp_path / "base"))
-    tokenizer(kind).save_pretrained(str(tmp_path / "base"))
-    rows = [{"source": f"{a} {b}", "target": b} for a in WORDS[:8] for b in WORDS[:8]]
-    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    return Recipe(
-        model=Pretrained(str(tmp_path / "base")),
-        task=Completion(max_prompt_tokens=32, max_completion_tokens=16),
-        data=Data(train=str(tmp_path / "rows.jsonl"), test_fraction=0.2),
-        training=Training(
-            output_dir=str(tmp_path / "run"),
-            max_steps=4,
-            per_device_train_batch_size=8,
-            eval_strategy="steps",
-            eval_steps=2,
-            save_strategy="steps",
-            save_steps=2,
-            logging_steps=1,
-            learning_rate=1e-2,
-        ),
-        decoding=Decoding(max_new_tokens=6),
-        name="study/arm",
-    )
-
-
-def weights(result: Run) -> dict[str, torch.Tensor]:
-    (file,) = (result.folder / "model").glob("*.safetensors")
-    return load_file(file)
+from tests.conftest import WORDS, build, kill, tokenizer, weights
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -151,20 +118,8 @@ def test_a_killed_run_resumes_to_the_same_weights(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run(recipe)
-    step = FinetuneTrainer.training_step
-    taken = []
-
-    def dies_at_the_fourth(self: FinetuneTrainer, *args: object, **kwargs: object) -> torch.Tensor:
-        taken.append(1)
-        if len(taken) == 4:
-            raise KeyboardInterrupt
-        return step(self, *args, **kwargs)  # type: ignore[arg-type]  # passed through
-
     broken = elsewhere(recipe, tmp_path / "broken")
-    monkeypatch.setattr(FinetuneTrainer, "training_step", dies_at_the_fourth)
-    with pytest.raises(KeyboardInterrupt):
-        run(broken)
-    monkeypatch.undo()
+    kill(broken, monkeypatch)
     # A checkpoint that was being written when the power failed:
     folder = tmp_path / "broken" / "checkpoints"
     shutil.copytree(folder / "checkpoint-2", folder / "checkpoint-3")

@@ -29,18 +29,26 @@ class Saved:
     """The run folder, or one with a pushed run's recipe.json: it knows the prompt's template."""
 
 
+OURS = ("recipe.json", "manifest.json")
+"""What lies beside a run's model. Other tools have a recipe.json too, but not both."""
+
+
 def run_folder(name: str) -> Path | None:
     """The folder of a run: itself, its only seed, or either below `runs/`; none: not a run."""
     for path in (Path(name).expanduser(), Path("runs") / name):
-        if (path / "recipe.json").is_file():
+        if _is_run(path):
             return path
-        seeds = sorted(seed.parent for seed in path.glob("seed-*/recipe.json"))
+        seeds = sorted(filter(_is_run, path.glob("seed-*")))
         if len(seeds) > 1:
             names = ", ".join(str(seed) for seed in seeds)
             raise ValueError(f"{name!r} has {len(seeds)} seeds; name one: {names}")
         if seeds:
             return seeds[0]
     return None
+
+
+def _is_run(folder: Path) -> bool:
+    return all((folder / file).is_file() for file in OURS)
 
 
 def open_saved(name: str) -> Saved:
@@ -50,8 +58,9 @@ def open_saved(name: str) -> Saved:
     """
     run = run_folder(name)
     if run is None:
-        loaded, recipe = _open(name), _hub_file(name, "recipe.json")
-        run = None if recipe is None else Path(recipe).parent
+        loaded = _open(name)
+        recipe, manifest = (_hub_file(name, file) for file in OURS)
+        run = None if recipe is None or manifest is None else Path(recipe).parent
     else:
         if not (run / "metrics.json").is_file():
             raise ValueError(f"run {run} is not finished; the command that began it resumes it")

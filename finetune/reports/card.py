@@ -44,12 +44,13 @@ def card(run: Run, name: str, *, base: str | None = None) -> str:
     config_file = run.folder / "model" / "adapter_config.json"
     adapter = json.loads(config_file.read_text()) if config_file.is_file() else None
     licence = _licence(run, manifest["base"])
+    remote = _needs_its_code(run, manifest["base"])
     metadata = _metadata(run, name, base, licence, adapter is not None)
     parts = [
         f"---\n{metadata}\n---",
         f"# {_title(run, name)}",
         _origin(run, base, licence, manifest),
-        f"## Use\n\n```python\n{_snippet(run, name, adapter)}```",
+        f"## Use\n\n```python\n{_snippet(run, name, adapter, remote)}```",
         *([_caution(adapter)] if _caution(adapter) else []),
         f"## Results\n\n{_results(run)}",
         f"## Cost\n\n{_cost(run, manifest)}",
@@ -121,15 +122,10 @@ def file_name(source: str) -> str:
 
 def _licence(run: Run, hub_id: str | None) -> dict[str, str]:
     """What the base model's own card says, where that card is at hand."""
-    from huggingface_hub import metadata_load, try_to_load_from_cache
+    from huggingface_hub import metadata_load
 
-    model = run.recipe.model
-    if not isinstance(model, Pretrained):
-        return {}
-    file: Any = Path(model.base) / "README.md"
-    if hub_id is not None:
-        file = try_to_load_from_cache(hub_id, "README.md", revision=model.revision)
-    if not isinstance(file, str | Path) or not Path(file).is_file():
+    file = _base_file(run, hub_id, "README.md")
+    if file is None:
         return {}
     try:
         found = metadata_load(file) or {}
@@ -142,6 +138,33 @@ def _pipeline(run: Run) -> str | None:
     """The Hub's name of what the model does; of an encoder-decoder that writes it has none."""
     labels = PIPELINES.get(type(run.recipe.task).__name__)
     return labels or (None if _is_seq2seq(run) else "text-generation")
+
+
+def _base_file(run: Run, hub_id: str | None, name: str) -> Path | None:
+    """A file of the base model, where it is at hand."""
+    from huggingface_hub import try_to_load_from_cache
+
+    model = run.recipe.model
+    if not isinstance(model, Pretrained):
+        return None
+    file: Any = Path(model.base) / name
+    if hub_id is not None:
+        file = try_to_load_from_cache(hub_id, name, revision=model.revision)
+    return Path(file) if isinstance(file, str | Path) and Path(file).is_file() else None
+
+
+def _needs_its_code(run: Run, hub_id: str | None) -> bool:
+    """Whether plain libraries lack the architecture and must run the repository's own code."""
+    from transformers.models.auto.auto_mappings import CONFIG_MAPPING_NAMES
+
+    model = run.recipe.model
+    if isinstance(model, Pretrained) and model.trust_remote_code:
+        return True
+    own = run.folder / "model" / "config.json"  # an adapter has none
+    file = own if own.is_file() else _base_file(run, hub_id, "config.json")
+    if file is None:
+        return False
+    return json.loads(file.read_text())["model_type"] not in CONFIG_MAPPING_NAMES
 
 
 def _is_seq2seq(run: Run) -> bool:
@@ -191,19 +214,18 @@ def _code(value: object) -> str:
     return repr(value).replace("`", "'")
 
 
-def _snippet(run: Run, name: str, adapter: dict[str, Any] | None) -> str:
-    """Python that loads the model by plain libraries and prints what it answers."""
+def _snippet(run: Run, name: str, adapter: dict[str, Any] | None, remote: bool) -> str:
+    """Python that loads the model by plain libraries and prints what it answers.
+
+    `remote`: they run the repository's own code.
+    """
     from transformers import AutoTokenizer
 
     if isinstance(run.recipe.task, Classification | Tagging):
-        return _label_snippet(run, name, run.recipe.task, adapter)
+        return _label_snippet(run, name, run.recipe.task, adapter, remote)
     recipe, folder = run.recipe, run.folder / "model"
     seq2seq = _is_seq2seq(run)
     kind = "Seq2SeqLM" if seq2seq else "CausalLM"
-    remote = isinstance(recipe.model, Pretrained) and recipe.model.trust_remote_code
-    remote = remote or (
-        adapter is None and "auto_map" in json.loads((folder / "config.json").read_text())
-    )
     code = ", trust_remote_code=True" if remote else ""
     if adapter is None:
         auto = f"AutoModelFor{kind}"
@@ -255,7 +277,11 @@ def _snippet(run: Run, name: str, adapter: dict[str, Any] | None) -> str:
 
 
 def _label_snippet(
-    run: Run, name: str, task: Classification | Tagging, adapter: dict[str, Any] | None
+    run: Run,
+    name: str,
+    task: Classification | Tagging,
+    adapter: dict[str, Any] | None,
+    remote: bool,
 ) -> str:
     """Python that loads a classifier or tagger by plain libraries and prints what it says."""
     text = '"words of a text , with a space between them"'
@@ -266,9 +292,9 @@ def _label_snippet(
             text = f"{json.dumps(task.text, ensure_ascii=False)}.format({given})"
     quoted = json.dumps(name, ensure_ascii=False)
     pipeline = _pipeline(run)
+    code = ", trust_remote_code=True" * remote
     if adapter is None:
-        config = json.loads((run.folder / "model" / "config.json").read_text())
-        options = ", trust_remote_code=True" * ("auto_map" in config)
+        options = code
         if isinstance(task, Tagging):
             options += ', aggregation_strategy="first"'
         lines = [
@@ -289,8 +315,9 @@ def _label_snippet(
         "",
         f"name = {quoted}",
         f"names = {json.dumps(head['names'], ensure_ascii=False)}",
-        "tokenizer = AutoTokenizer.from_pretrained(name)",
-        f'model = {auto}.from_pretrained(name, dtype="{dtype}", num_labels=len(names))',
+        f"tokenizer = AutoTokenizer.from_pretrained(name{code})",
+        f'options = {{"dtype": "{dtype}", "num_labels": len(names)}}',
+        f"model = {auto}.from_pretrained(name, **options{code})",
         f'inputs = tokenizer({text}, return_tensors="pt")',
         "logits = model(**inputs).logits[0]",
     ]

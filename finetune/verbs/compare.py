@@ -166,7 +166,7 @@ def _circumstances(runs: Sequence[Run]) -> str:
     }
     manifests = [json.loads((run.folder / "manifest.json").read_text()) for run in runs]
     hardware = {
-        f"{found['cpus']} CPU cores ({found['threads']} threads)"
+        f"{found['cpus']} CPU cores (threads: {found['threads']})"
         + (f", {found['processes']} processes" if found.get("processes", 1) > 1 else "")
         + (f", {', '.join(found['gpus'])}" if found["gpus"] else "")
         for found in (manifest["hardware"] for manifest in manifests)

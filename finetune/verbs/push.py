@@ -51,7 +51,7 @@ def push(run: str | Path, repo: str, private: bool | None = True) -> str:
     from finetune.verbs.run import Run
 
     folder = run_folder(str(run))
-    if folder is None or not (folder / "manifest.json").is_file():
+    if folder is None:
         raise ValueError(f"{str(run)!r} is no run: give a run's folder, such as runs/study/arm")
     if not (folder / "metrics.json").is_file():
         raise ValueError(f"run {folder} is not finished; the command that began it resumes it")
@@ -72,7 +72,7 @@ def push(run: str | Path, repo: str, private: bool | None = True) -> str:
 
     repo = reserve(repo, private)
     if manifest["base"] is not None:
-        _fetch_card(manifest["base"])
+        _fetch(manifest["base"])
     texts: dict[str, Any] = {}
     if adapter is not None and base is not None:
         if Path(base).is_absolute():
@@ -199,12 +199,13 @@ def _published(run: Run, base: str | None) -> dict[str, Any]:
     return values
 
 
-def _fetch_card(base: str) -> None:
-    """Into the cache, where the card finds the licence."""
+def _fetch(base: str) -> None:
+    """Into the cache, where the card finds the licence, and whether the model has its own code."""
     from huggingface_hub import hf_hub_download
 
-    with suppress(OSError):
-        hf_hub_download(base, "README.md")
+    for file in ("README.md", "config.json"):
+        with suppress(OSError):
+            hf_hub_download(base, file)
 
 
 @contextmanager

@@ -383,6 +383,21 @@ def test_a_saved_model_loads_to_the_same_weights(model: Any, cell: str, tmp_path
     assert torch.allclose(logits(again, TEXT[None]), logits(built, TEXT[None]), atol=1e-5)
 
 
+@pytest.mark.parametrize("device_map", ["cpu", {"": "cpu"}, "auto"])
+@pytest.mark.parametrize("model", [LSTMForCausalLM, LSTMForConditionalGeneration])
+def test_a_model_that_was_given_its_devices_generates_the_same(
+    model: Any, device_map: Any, tmp_path: Path
+) -> None:
+    built = of(model)
+    built.save_pretrained(tmp_path)
+    again = AUTO[model].from_pretrained(tmp_path, device_map=device_map)
+    found, expected = (
+        each.generate(TEXT[None], max_new_tokens=8, do_sample=False) for each in (again, built)
+    )
+    assert torch.equal(found, expected)
+    assert len(set(found[0].tolist())) > 2
+
+
 @pytest.mark.parametrize("missing", ["weight_hh_l0", "bias_ih_l0"])
 def test_a_tensor_that_a_checkpoint_lacks_is_drawn_and_the_others_are_kept(
     missing: str, tmp_path: Path

@@ -1,0 +1,13 @@
+"""tiny-gpt2, every block's feed-forward layers trained."""
+
+from finetune import Partial, Pretrained, Recipe
+
+from . import blocks, data, tuned
+
+recipe = Recipe(
+    model=Pretrained("tiny-gpt2"),
+    task=blocks,
+    data=data,
+    method=Partial("blocks.feed_forward"),
+    training=tuned,
+)

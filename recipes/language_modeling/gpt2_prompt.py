@@ -1,0 +1,13 @@
+"""tiny-gpt2 frozen, with 20 trained embeddings before every block."""
+
+from finetune import Pretrained, PromptTuning, Recipe
+
+from . import blocks, data, tuned
+
+recipe = Recipe(
+    model=Pretrained("tiny-gpt2"),
+    task=blocks,
+    data=data,
+    method=PromptTuning(num_virtual_tokens=20),
+    training=tuned,
+)
