@@ -167,8 +167,9 @@ def test_what_cannot_be_scored_is_refused() -> None:
             score.statistics(
                 [[0.5, 0.5], [math.nan, 0.5]], [[0, 1]] * 2 if score is several else [0, 1]
             )
-    with pytest.raises(ValueError, match=r"probabilities\[0\] is \[-1\.0, 2\.0\]"):
-        single.statistics([[-1, 2]], [1])
+    for logits in ([-1.0, 0.5], [0.5, 2.0]):
+        with pytest.raises(ValueError, match="give numbers from 0 to 1"):
+            single.statistics([logits], [1])
     with pytest.raises(ValueError, match=r"references of shape \(2,\); give \(1,\)"):
         single.statistics([[0.5, 0.5]], [0, 1])
     with pytest.raises(ValueError, match=r"references of shape \(1,\); give \(1, 2\)"):
