@@ -1,0 +1,330 @@
+"""Scores of labels and of tags, as sums (see scores.py), in percent; Matthews from -100 to 100."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from finetune.evaluation.scores import Score
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+    Sets = npt.NDArray[np.bool_]
+
+BINS = 15
+
+
+def label_scores(names: Sequence[str], *, multi_label: bool) -> dict[str, LabelScore]:
+    """The scores of a classifier of the classes `names`, by name; Matthews of single labels only.
+
+    Accuracy, F1 and Matthews are scikit-learn's over all of `names`, with zero_division=0: a class
+    neither predicted nor present has F1 0, in the mean too.
+    """
+    scores: list[LabelScore] = [
+        Accuracy("accuracy", multi_label),
+        LabelF1("macro_f1", multi_label, tuple(range(len(names)))),
+        *(LabelF1(f"f1_{name}", multi_label, (number,)) for number, name in enumerate(names)),
+        CalibrationError("calibration_error", multi_label),
+    ]
+    if not multi_label:
+        scores.append(Matthews("mcc", multi_label))
+    return {score.name: score for score in scores}
+
+
+def decide(probabilities: npt.ArrayLike, *, multi_label: bool) -> Sets:
+    """The labels given to each row: of single labels the likeliest, the first of equals; of several
+    those above 0.5."""
+    import numpy as np
+
+    given: Floats = np.asarray(probabilities, dtype=np.float64)  # (n, classes)
+    if multi_label:
+        return given > 0.5
+    return one_hot(given.argmax(axis=1), given.shape[1])
+
+
+def one_hot(labels: npt.ArrayLike, classes: int) -> Sets:
+    """Class numbers (n,) as sets of one label (n, classes)."""
+    import numpy as np
+
+    sets: Sets = np.arange(classes) == np.asarray(labels)[:, None]
+    return sets
+
+
+def confusion(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> list[list[int]]:
+    """How many rows of each class (outer list) were given each class (inner list).
+
+    `probabilities` (n, classes), `references` (n,) class numbers.
+    """
+    _, predicted, present = _check("confusion", probabilities, references, multi_label=False)
+    counts: list[list[int]] = (present.T.astype(int) @ predicted.astype(int)).tolist()
+    return counts
+
+
+def _check(
+    name: str, probabilities: npt.ArrayLike, references: npt.ArrayLike, *, multi_label: bool
+) -> tuple[Floats, Sets, Sets]:
+    """Probabilities, labels given and labels present, each (n, classes)."""
+    import numpy as np
+
+    given = np.asarray(probabilities, dtype=np.float64)
+    wanted = np.asarray(references)
+    if len(given) == 0:
+        raise ValueError(f"{name}: 0 examples to score; give at least 1")
+    assert given.ndim == 2, given.shape
+    shape = given.shape if multi_label else given.shape[:1]
+    if wanted.shape != shape:
+        raise ValueError(f"{name}: references of shape {wanted.shape}; give {shape}")
+    wrong = ~((given >= 0) & (given <= 1)).all(axis=1)  # not a number is neither
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"{name}: probabilities[{row}] is {given[row].tolist()}; give numbers from 0 to 1 "
+            "(a model that diverged gives none: lower learning_rate)"
+        )
+    allowed = range(2 if multi_label else given.shape[1])
+    outside = wanted[~np.isin(wanted, allowed)]
+    if outside.size:
+        raise ValueError(f"{name}: a reference is {outside[0]}; give 0 to {allowed[-1]}")
+    present = wanted == 1 if multi_label else one_hot(wanted, given.shape[1])
+    return given, decide(given, multi_label=multi_label), present
+
+
+def _f1(correct: float, predicted: float, present: float) -> float:
+    return 200 * correct / (predicted + present) if correct else 0.0
+
+
+# Labels
+
+
+@dataclass(frozen=True)
+class LabelScore(Score):
+    """A score of class probabilities, each row against its label, or its set of labels."""
+
+    multi_label: bool
+    higher_is_better = True
+
+    def statistics(
+        self, probabilities: npt.ArrayLike, references: npt.ArrayLike
+    ) -> list[list[float]]:
+        """The numbers of each example.
+
+        `probabilities` (n, classes); `references` (n,) class numbers, or (n, classes) of 0 and 1
+        where a row may have several labels.
+
+        Raises:
+            ValueError: no examples, shapes that do not match, or values out of range.
+        """
+        import numpy as np
+
+        checked = _check(self.name, probabilities, references, multi_label=self.multi_label)
+        rows: list[list[float]] = np.column_stack(self.columns(*checked)).astype(float).tolist()
+        return rows
+
+    @abstractmethod
+    def columns(self, probabilities: Floats, predicted: Sets, present: Sets) -> Sequence[Any]:
+        """The statistics, each (n,) or (n, several)."""
+
+
+@dataclass(frozen=True)
+class Accuracy(LabelScore):
+    """The share of examples with the right label, or exactly the right set of labels.
+
+    Statistics: 1 or 0, and 1.
+    """
+
+    def columns(self, probabilities: Floats, predicted: Sets, present: Sets) -> Sequence[Any]:
+        right = (predicted == present).all(axis=1)
+        return right, right | True
+
+    def value(self, totals: Sequence[float]) -> float:
+        return 100 * totals[0] / totals[1]
+
+
+@dataclass(frozen=True)
+class LabelF1(LabelScore):
+    """The mean F1 of some classes.
+
+    Statistics: for each of `classes` 1 where it was rightly given, then 1 where it was given, then
+    1 where it is present.
+    """
+
+    classes: tuple[int, ...]
+
+    def columns(self, probabilities: Floats, predicted: Sets, present: Sets) -> Sequence[Any]:
+        given, there = predicted[:, self.classes], present[:, self.classes]
+        return given & there, given, there
+
+    def value(self, totals: Sequence[float]) -> float:
+        count = len(self.classes)
+        each = (totals[i * count : (i + 1) * count] for i in range(3))
+        return math.fsum(map(_f1, *each)) / count
+
+
+@dataclass(frozen=True)
+class Matthews(LabelScore):
+    """Correlation of given and present classes (Gorodkin 2004, eq. 8); 0 where either is constant.
+
+    Statistics: 1 or 0, 1, then 1 for the class given and 1 for the class present.
+    """
+
+    def columns(self, probabilities: Floats, predicted: Sets, present: Sets) -> Sequence[Any]:
+        right = (predicted & present).any(axis=1)
+        return right, right | True, predicted, present
+
+    def value(self, totals: Sequence[float]) -> float:
+        right, count, *rest = totals
+        predicted, present = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+
+        def covariance(one: Sequence[float], other: Sequence[float]) -> float:
+            return count * count - math.fsum(a * b for a, b in zip(one, other, strict=True))
+
+        spread = covariance(predicted, predicted) * covariance(present, present)
+        agreement = right * count - math.fsum(
+            a * b for a, b in zip(predicted, present, strict=True)
+        )
+        return 100 * agreement / math.sqrt(spread) if spread > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class CalibrationError(LabelScore):
+    """Expected calibration error, 15 equal bins (Guo et al. 2017, eq. 3).
+
+    Of single labels: how far the probability of the label given is from how often it is right; of
+    several: how far each label's probability is from how often it is present. Statistics:
+    probability less outcome, in the bin of the probability; and how many probabilities.
+    """
+
+    higher_is_better = False
+
+    def columns(self, probabilities: Floats, predicted: Sets, present: Sets) -> Sequence[Any]:
+        import numpy as np
+
+        given, outcome = probabilities, present.astype(float)  # (n, each)
+        if not self.multi_label:
+            given = given.max(axis=1, keepdims=True)
+            outcome = (outcome * predicted).sum(axis=1, keepdims=True)
+        bins = np.maximum(np.ceil(given * BINS).astype(int) - 1, 0)
+        gaps = np.zeros((len(given), BINS))
+        np.add.at(gaps, (np.arange(len(given))[:, None], bins), given - outcome)
+        return gaps, np.full(*given.shape)
+
+    def value(self, totals: Sequence[float]) -> float:
+        *gaps, count = totals
+        return 100 * math.fsum(map(abs, gaps)) / count
+
+
+# Tags
+
+
+def entity_scores(types: Sequence[str]) -> dict[str, EntityScore]:
+    """The scores of a tagger of entities of `types` (the tags are O, B-<type> and I-<type>).
+
+    An entity is right when its words and its type are; precision, recall and F1 are over all
+    entities of all documents.
+    """
+    every = tuple(types)
+    scores: list[EntityScore] = [
+        EntityF1("entity_f1", every),
+        EntityPrecision("entity_precision", every),
+        EntityRecall("entity_recall", every),
+        *(EntityF1(f"f1_{kind}", (kind,)) for kind in every),
+        TokenAccuracy("token_accuracy", every),
+    ]
+    return {score.name: score for score in scores}
+
+
+@dataclass(frozen=True)
+class EntityScore(Score):
+    """A score of entities, as nervaluate counts them strictly: an I- without a beginning begins.
+
+    Statistics of a document: entities of `types` rightly found, found, and present.
+    """
+
+    types: tuple[str, ...]
+    higher_is_better = True
+
+    def statistics(
+        self, predicted: Sequence[Sequence[str]], reference: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """The numbers of each document, from its tags.
+
+        Raises:
+            ValueError: no documents, unequal numbers of documents or tags, or a tag not of BIO.
+        """
+        if len(predicted) != len(reference):
+            raise ValueError(
+                f"{self.name}: {len(predicted)} documents predicted and {len(reference)} "
+                "references; give as many of each"
+            )
+        if len(predicted) == 0:
+            raise ValueError(f"{self.name}: 0 documents to score; give at least 1")
+        for number, (found, there) in enumerate(zip(predicted, reference, strict=True)):
+            if len(found) != len(there):
+                raise ValueError(
+                    f"{self.name}: document {number} has {len(found)} tags predicted and "
+                    f"{len(there)} in the reference; give a tag for each word"
+                )
+            for tag in {*found, *there}:
+                if tag != "O" and not tag.startswith(("B-", "I-")):
+                    raise ValueError(
+                        f"{self.name}: document {number} has the tag {tag!r}; give O, B-<type> or "
+                        "I-<type>"
+                    )
+        return [self.counts(*pair) for pair in zip(predicted, reference, strict=True)]
+
+    def counts(self, predicted: Sequence[str], reference: Sequence[str]) -> list[float]:
+        """The numbers of one document."""
+        from nervaluate.loaders import ListLoader
+        from nervaluate.strategies import StrictEvaluation
+
+        found, there = (
+            [entity for entity in entities if entity.label in self.types]
+            for entities in ListLoader().load([list(predicted), list(reference)])
+        )
+        result, _ = StrictEvaluation().evaluate(there, found, list(self.types))
+        return [result.correct, result.actual, result.possible]
+
+
+@dataclass(frozen=True)
+class EntityF1(EntityScore):
+    """The harmonic mean of precision and recall."""
+
+    def value(self, totals: Sequence[float]) -> float:
+        correct, predicted, present = totals
+        return _f1(correct, predicted, present)
+
+
+@dataclass(frozen=True)
+class EntityPrecision(EntityScore):
+    """The share of the entities found that are right; 0 where none is."""
+
+    def value(self, totals: Sequence[float]) -> float:
+        return 100 * totals[0] / totals[1] if totals[0] else 0.0
+
+
+@dataclass(frozen=True)
+class EntityRecall(EntityScore):
+    """The share of the entities present that are found; 0 where none is."""
+
+    def value(self, totals: Sequence[float]) -> float:
+        return 100 * totals[0] / totals[2] if totals[0] else 0.0
+
+
+@dataclass(frozen=True)
+class TokenAccuracy(EntityScore):
+    """The share of words with the right tag: high for all O where entities are rare.
+
+    Statistics: words right, and words.
+    """
+
+    def counts(self, predicted: Sequence[str], reference: Sequence[str]) -> list[float]:
+        return [sum(map(str.__eq__, predicted, reference)), len(reference)]
+
+    def value(self, totals: Sequence[float]) -> float:
+        return 100 * totals[0] / totals[1] if totals[0] else 0.0
