@@ -28,6 +28,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "lstm": {"hidden_size": 32, "num_hidden_layers": 2, "initializer_range": 0.2},
 }
 PLAIN = [word for word in WORDS if word not in ("fox", "hello", "dog")]
+RATES = {"t5": 3e-3, "bert": 5e-3}
 CLASSES = {"fox": "animal", "hello": "greeting", "": "none"}
 
 
@@ -94,7 +95,7 @@ def recipe(
         "output_dir": str(folder / "run"),
         "max_steps": 20,
         "per_device_train_batch_size": 16,
-        "learning_rate": 1e-2,
+        "learning_rate": RATES.get(kind, 1e-2),
         "logging_steps": 1,
         "eval_strategy": "steps",
         "eval_steps": 10,

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from accelerate.utils.launch import prepare_simple_launcher_cmd_env
 from finetune import Run, Scratch, compare, run
 from finetune.training.order import BLANK
 from tests.conftest import WORDS, build, tokenizer
+from tests.label_runs import tagged, texts
 from tests.two_processes import recipe, watched
 
 ARM = '''"""An arm."""
@@ -39,6 +41,13 @@ TEXT = ARM.replace(
     "Completion(max_prompt_tokens=32, max_completion_tokens=16)",
     "LanguageModeling(block_size=3, consecutive=True)",
 ).replace('"rows.jsonl",', '"rows.jsonl", columns={{"source": "text"}},')
+TEXT_TASK = "Completion(max_prompt_tokens=32, max_completion_tokens=16)"
+# 46 or 47 rows to train on, of classes that are unequally frequent.
+LABELLED: dict[str, tuple[str, list[Any]]] = {
+    "classes": ('Classification(imbalance="weights")', [*texts(48), *texts(96)[2::3][:15]]),
+    "resampled": ('Classification(imbalance="resample")', [*texts(48), *texts(96)[2::3][:15]]),
+    "tags": ("Tagging(max_tokens=12)", tagged(60)),
+}
 RESUMED = "eval_strategy='steps', eval_steps=2, save_strategy='steps', save_steps=2"
 ARMS = {
     "full": ("gpt2", "Full()", ""),
@@ -91,8 +100,14 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
     for name, (base, method, more) in ARMS.items():
         arm = TEXT if name == "carried" else ARM
         Path(f"mine/{name}.py").write_text(arm.format(base=base, method=method, more=more))
+    for name, (task, found) in LABELLED.items():
+        lines = [json.dumps(row) for row in found]
+        Path(f"{name}.jsonl").write_text("\n".join(lines))
+        arm = ARM.format(base="gpt2", method="Full()", more="")
+        arm = arm.replace(TEXT_TASK, task).replace("rows.jsonl", f"{name}.jsonl")
+        Path(f"mine/{name}.py").write_text(arm)
     Path("mine/lasting.py").write_text(Path("mine/killed.py").read_text())
-    process = launch("tests.two_processes", *ARMS)
+    process = launch("tests.two_processes", *LABELLED, *ARMS)
     yield Launched(process, time.time())
     os.chdir(before)
 
@@ -138,6 +153,19 @@ def test_two_processes_have_the_scores_of_one(both: tuple[str, Run, Run]) -> Non
         assert second["nats"] == pytest.approx(first["nats"], rel=1e-4)
 
 
+@pytest.mark.parametrize("arm", LABELLED)
+def test_two_processes_label_as_one(arm: str, two: Launched) -> None:
+    watched(arm, "one", 8)
+    one, both = (Run.read(Path(folder, arm)) for folder in ("one", "two"))
+    assert losses(both.folder) == pytest.approx(losses(one.folder), abs=1e-4)
+    for metric, entry in one.metrics["quality"].items():
+        found = both.metrics["quality"][metric]
+        assert found == {**entry, "value": pytest.approx(entry["value"], rel=1e-4)}
+    for first, second in zip(one.predictions(), both.predictions(), strict=True):
+        assert second["prediction"] == first["prediction"]
+        assert second["nats"] == pytest.approx(first["nats"], rel=1e-3, abs=1e-6)
+
+
 def test_each_step_of_two_processes_reads_the_rows_of_one(both: tuple[str, Run, Run]) -> None:
     arm, _, _ = both
     one, first, second = rows("one", arm, 0), rows("two", arm, 0), rows("two", arm, 1)
@@ -165,7 +193,7 @@ def test_grouped_by_length_each_row_is_read_once_an_epoch(two: Launched) -> None
 
 
 def test_one_process_of_two_prints_and_writes(two: Launched) -> None:
-    assert two.process.stdout.count("step 1/") == len(ARMS)
+    assert two.process.stdout.count("step 1/") == len(ARMS) + len(LABELLED)
     lines = Path("two/full/history.jsonl").read_text().splitlines()
     steps = [json.loads(line)["step"] for line in lines]
     assert steps == [1, 2, 3, 4, 5, 6, 6]
