@@ -34,7 +34,13 @@ _HOMES = {
     "finetune.verbs.push": ("push",),
     "finetune.recipe": ("Recipe", "Training"),
     "finetune.verbs.run": ("Run", "run"),
-    "finetune.tasks": ("Classification", "Completion", "LanguageModeling", "SpanCorruption", "Tagging"),
+    "finetune.tasks": (
+        "Classification",
+        "Completion",
+        "LanguageModeling",
+        "SpanCorruption",
+        "Tagging",
+    ),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

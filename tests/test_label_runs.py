@@ -115,9 +115,7 @@ def test_predict_finds_the_entities_of_a_text_and_of_its_words(
     words: Any = {"tokens": row["input"].split()}
     (by_words,) = predict(str(tagged_run.folder), [words])
     assert by_text == by_words
-    found = [
-        (entity["type"], entity["text"]) for entity in by_text["entities"]
-    ]
+    found = [(entity["type"], entity["text"]) for entity in by_text["entities"]]
     begun = [tag[2:] for tag in row["prediction"] if tag[0] == "B"]
     assert [kind for kind, _ in found] == begun
     for entity in by_text["entities"]:
@@ -167,7 +165,10 @@ def test_an_adapter_with_its_new_head_reloads_to_the_same_scores(
 
 def test_several_labels_a_text_are_learned_predicted_and_saved(tmp_path: Path) -> None:
     rows = [
-        {"text": row["text"] + extra, "label": [*([row["label"]] * (row["label"] != "none")), *more]}
+        {
+            "text": row["text"] + extra,
+            "label": [*([row["label"]] * (row["label"] != "none")), *more],
+        }
         for row, (extra, more) in zip(texts(48), [("", []), (" dog", ["dog"])] * 24, strict=True)
     ]
     result = run(recipe("gpt2", tmp_path, Classification(multi_label=True), rows, max_steps=30))

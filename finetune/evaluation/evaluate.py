@@ -76,9 +76,7 @@ def evaluate(trainer: FinetuneTrainer, prepared: Prepared, split: str) -> Evalua
     return Evaluation(quality, rows)
 
 
-def _labelled(
-    trainer: FinetuneTrainer, head: Head, encoded: Encoded, split: str
-) -> Evaluation:
+def _labelled(trainer: FinetuneTrainer, head: Head, encoded: Encoded, split: str) -> Evaluation:
     nats, outputs = trainer.row_outputs(encoded)
     rows = [
         {

@@ -247,7 +247,9 @@ def _name_labels(config: PreTrainedConfig, head: Head) -> None:
     names = list(head.names)
     there = [config.id2label[number] for number in sorted(config.id2label)]
     if stored_head(config) == head.kind and there != names and sorted(there) == sorted(names):
-        raise ValueError(f"it has these classes in another order; set task.labels {' '.join(there)}")
+        raise ValueError(
+            f"it has these classes in another order; set task.labels {' '.join(there)}"
+        )
     config.id2label = dict(enumerate(names))
     config.label2id = {name: number for number, name in enumerate(names)}
     if head.kind == "classes":

@@ -62,6 +62,7 @@ def below(metrics: Mapping[str, Any], metric: str) -> list[str]:
             lines.append(f"below its floor {name}: {label} {number(value)}, and {number(floor)}")
     return lines
 
+
 console = Console(highlight=False, soft_wrap=True)
 
 

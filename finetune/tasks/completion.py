@@ -62,7 +62,9 @@ class Completion:
 
     @property
     def columns(self) -> Mapping[str, type]:
-        return dict.fromkeys([*template_columns(self.prompt), *template_columns(self.completion)], str)
+        return dict.fromkeys(
+            [*template_columns(self.prompt), *template_columns(self.completion)], str
+        )
 
     def head(self, splits: Splits) -> Head:
         return Head()

@@ -20,9 +20,9 @@ from transformers.trainer_utils import EvalLoopOutput
 from finetune.batching import Collate
 from finetune.evaluation.evaluate import label_statistics
 from finetune.processes import is_first
-from finetune.training.carried import Carried
 from finetune.tasks import Classification, Tagging
 from finetune.tasks.encoded import IGNORED
+from finetune.training.carried import Carried
 from finetune.training.loss import (
     FOCUS,
     Objective,
@@ -171,7 +171,9 @@ class FinetuneTrainer(Trainer):
         balanced = isinstance(task, Classification) and task.imbalance == "resample"
         if balanced:
             sampler = Balanced([row[0] for row in self._prepared.encoded["train"].rows["labels"]])
-        elif processes == 1 or isinstance(sampler, BatchRebalanceSampler):  # which does it all itself
+        elif processes == 1 or isinstance(
+            sampler, BatchRebalanceSampler
+        ):  # which does it all itself
             return sampler
         if isinstance(sampler, LengthGroupedSampler):
             sampler.batch_size *= processes

@@ -120,7 +120,9 @@ def prove(
     from transformers import AutoConfig, AutoTokenizer
 
     config = AutoConfig.from_pretrained(folder)
-    model = auto_class(config, stored_head(config)).from_pretrained(folder).eval()  # in the dtype of the file
+    model = (
+        auto_class(config, stored_head(config)).from_pretrained(folder).eval()
+    )  # in the dtype of the file
     stored = Saved(model, AutoTokenizer.from_pretrained(folder), None)
     found = Behaviour.of(stored, prompts)
     difference = largest_difference(found.logits, expected.logits)

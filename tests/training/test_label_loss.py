@@ -74,7 +74,7 @@ def test_focal_loss_is_each_cross_entropy_times_the_square_of_what_is_missing(he
     if head.multi_label:
         chances = LOGITS.sigmoid()
         right = torch.where(labels == 1, chances, 1 - chances)
-        expected = (-(1 - right) ** 2 * right.log()).sum(1)
+        expected = (-((1 - right) ** 2) * right.log()).sum(1)
     else:
         right = LOGITS.softmax(-1).gather(1, labels)[:, 0]
         expected = -((1 - right) ** 2) * right.log()
