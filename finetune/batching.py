@@ -20,8 +20,8 @@ class Collate:
     """Pads on the right, whatever side the tokenizer likes: a soft prompt stands next to its text.
 
     Gives `row`, `input_ids`, `attention_mask`, `labels`, where an encoder-decoder writes text
-    `decoder_input_ids`, and in tagging `words`. Padding is masked by length, never by token id. Of consecutive rows the
-    last token is only a label: it is the first that the next row reads.
+    `decoder_input_ids`, and in tagging `words`. Padding is masked by length, never by token id. Of
+    consecutive rows the last token is only a label: it is the first that the next row reads.
     """
 
     def __init__(self, model: PreTrainedModel | PeftModel, consecutive: bool = False) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,18 @@ class Head:
         base = model.get_base_model() if isinstance(model, PeftModel) else model
         for ending, kind in HEADS.items():
             if type(base).__name__.endswith(ending):
-                names = tuple(base.config.id2label[i] for i in range(base.config.num_labels))
-                return cls(kind, names, base.config.problem_type == MULTI_LABEL)
+                return cls(kind, names_of(base.config), base.config.problem_type == MULTI_LABEL)
         return cls()
 
 
-MULTI_LABEL = "multi_label_classification"
+def names_of(config: PreTrainedConfig) -> tuple[str, ...]:
+    """Of a classifier's or tagger's labels, by number."""
+    named: Any = config.id2label  # by number, whatever its type says
+    return tuple(named[number] for number in sorted(named))
+
+
+SINGLE_LABEL: Literal["single_label_classification"] = "single_label_classification"
+MULTI_LABEL: Literal["multi_label_classification"] = "multi_label_classification"
 HEADS: dict[str, Literal["classes", "tags"]] = {
     "ForSequenceClassification": "classes",
     "ForTokenClassification": "tags",

@@ -98,7 +98,7 @@ def test_the_saved_tagger_is_a_pipeline_that_agrees(tagged_run: Run) -> None:
     for row in tagged_run.predictions()[:3]:
         words = row["input"].split()
         starts = {sum(len(w) + 1 for w in words[:n]): n for n in range(len(words))}
-        said = {}
+        said: dict[int, str] = {}
         for token in tag(row["input"]):
             inside = row["input"][token["start"] : token["end"]]
             start = token["start"] + len(inside) - len(inside.lstrip())
@@ -164,12 +164,10 @@ def test_an_adapter_with_its_new_head_reloads_to_the_same_scores(
 
 
 def test_several_labels_a_text_are_learned_predicted_and_saved(tmp_path: Path) -> None:
+    more = [("", []), (" dog", ["dog"])] * 24
     rows = [
-        {
-            "text": row["text"] + extra,
-            "label": [*([row["label"]] * (row["label"] != "none")), *more],
-        }
-        for row, (extra, more) in zip(texts(48), [("", []), (" dog", ["dog"])] * 24, strict=True)
+        {"text": row["text"] + word, "label": [*({row["label"]} - {"none"}), *labels]}
+        for row, (word, labels) in zip(texts(48), more, strict=True)
     ]
     result = run(recipe("gpt2", tmp_path, Classification(multi_label=True), rows, max_steps=30))
     assert result.metrics["quality"]["macro_f1"]["value"] > 90
@@ -224,8 +222,9 @@ def test_windows_of_a_long_text_are_scored_word_by_word_as_they_are_predicted(
     tmp_path: Path,
 ) -> None:
     short = tagged(47)
-    long = {"tokens": sum((row["tokens"] for row in short[:12]), []),
-            "tags": sum((row["tags"] for row in short[:12]), [])}  # fmt: skip
+    long: dict[str, list[str]] = {
+        name: [one for row in short[:12] for one in row[name]] for name in ("tokens", "tags")
+    }
     made = recipe("bert", tmp_path, Tagging(max_tokens=16), [*short, long])
     result = run(made)
     row = result.predictions()[-1]

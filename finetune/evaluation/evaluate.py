@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from finetune.training.trainer import FinetuneTrainer
 
 Quality = dict[str, dict[str, Any]]
-"""By metric: value, split, mode ("generated", "teacher_forced" or "labels"), higher_is_better, n."""
+"""By metric: value, split, mode (generated, teacher_forced or labels), higher_is_better, n."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def evaluate(trainer: FinetuneTrainer, prepared: Prepared, split: str) -> Evalua
 
 def _labelled(trainer: FinetuneTrainer, head: Head, encoded: Encoded, split: str) -> Evaluation:
     nats, outputs = trainer.row_outputs(encoded)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "id": example.id,
             "input": example.input,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.reach import hub_answers
-from finetune.shape import HEADS, MULTI_LABEL, Head
+from finetune.shape import HEADS, MULTI_LABEL, SINGLE_LABEL, Head, names_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -245,7 +245,7 @@ def _name_labels(config: PreTrainedConfig, head: Head) -> None:
     if head.kind == "text":
         return
     names = list(head.names)
-    there = [config.id2label[number] for number in sorted(config.id2label)]
+    there = list(names_of(config))
     if stored_head(config) == head.kind and there != names and sorted(there) == sorted(names):
         raise ValueError(
             f"it has these classes in another order; set task.labels {' '.join(there)}"
@@ -253,7 +253,7 @@ def _name_labels(config: PreTrainedConfig, head: Head) -> None:
     config.id2label = dict(enumerate(names))
     config.label2id = {name: number for number, name in enumerate(names)}
     if head.kind == "classes":
-        config.problem_type = MULTI_LABEL if head.multi_label else "single_label_classification"
+        config.problem_type = MULTI_LABEL if head.multi_label else SINGLE_LABEL
 
 
 def _reads_both_ways(config: PreTrainedConfig) -> bool:

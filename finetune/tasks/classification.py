@@ -153,7 +153,8 @@ class Classification:
             # Its classifier reads the state at the end-of-text token, and fails unless every row
             # has just one: none that the text itself spells.
             end = tokenizer.eos_token_id
-            ids = [id for id in ids if id != end][: limit - 1] + [end]
+            own = [id for id in ids if id != end]
+            ids = [*own[: limit - 1], end]
         return ids or [tokenizer.pad_token_id], was_cut
 
     def limit(self, shape: Shape) -> int:

@@ -29,7 +29,7 @@ class Rows(Dataset[Any]):
         lengths = [len(ids) for ids in self.rows["input_ids"]]
         short = self.rows[lengths.index(min(lengths))]
         nothing = {name: [IGNORED] * len(short[name]) for name in short if name in UNSCORED}
-        return short | nothing | {"row": BLANK}
+        return {**short, **nothing, "row": BLANK}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -101,7 +101,7 @@ class Balanced(Sampler[int]):
 
     def __init__(self, classes: Sequence[int]) -> None:
         found = torch.tensor(classes)
-        self.members = [(found == label).nonzero()[:, 0] for label in found.unique()]
+        self.members = [(found == label).nonzero()[:, 0] for label in sorted(set(classes))]
         self.generator = torch.Generator()
 
     def __len__(self) -> int:
