@@ -100,6 +100,24 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("recipes", nargs="*", help="studies and recipes")
     added.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     added.add_argument("--output", type=Path, help="the folder of the runs and the table")
+    added = verb("evaluate", _evaluate, "a finished run's scores, or its loss by available context")
+    added.epilog = "overrides of the recipe's data, task and decoding, e.g. --data.test other.txt"
+    added.set_defaults(takes_overrides=True)
+    added.add_argument("runs", metavar="RUN", nargs="+", help="a run's folder, or its Hub id")
+    added.add_argument(
+        "--split", choices=("train", "validation", "test"), help="else test, or validation"
+    )
+    added.add_argument(
+        "--context",
+        type=int,
+        nargs="+",
+        metavar="TOKENS",
+        help="nats a token, predicted from so many tokens alone",
+    )
+    added.add_argument("--positions", type=int, help="tokens predicted at each context; 4096")
+    added.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="for context.json, context.md and context.svg"
+    )
     added = verb(
         "generate", _generate, "text from a run, a model folder or a Hub id", overrides=True
     )
@@ -209,6 +227,20 @@ def _compare(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     from finetune.verbs.compare import compare
 
     compare(arguments.recipes, arguments.seeds, arguments.output, rest)
+
+
+def _evaluate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    _quiet()
+    from finetune.verbs.evaluate import POSITIONS, evaluate_runs, loss_by_context
+
+    runs, split, output = arguments.runs, arguments.split, arguments.output
+    if arguments.context is not None:
+        positions = POSITIONS if arguments.positions is None else arguments.positions
+        loss_by_context(runs, arguments.context, positions, split, rest, output)
+    elif arguments.positions is not None or output is not None:
+        raise ValueError("--positions and --output go with --context, e.g. --context 1 4 16 64")
+    else:
+        evaluate_runs(runs, split, rest)
 
 
 def _generate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,26 +51,38 @@ def _is_run(folder: Path) -> bool:
     return all((folder / file).is_file() for file in OURS)
 
 
-def open_saved(name: str) -> Saved:
-    """The model, ready to generate.
+def saved_run(name: str) -> Path | None:
+    """The folder of a finished run, or of a pushed run's recipe.json; none: not a run.
 
-    Raises: ValueError for a run that is not finished, or what is neither run, model nor Hub id.
+    Raises: ValueError for a run that is not finished.
     """
     run = run_folder(name)
     if run is None:
-        loaded = _open(name)
         recipe, manifest = (_hub_file(name, file) for file in OURS)
-        run = None if recipe is None or manifest is None else Path(recipe).parent
+        return None if recipe is None or manifest is None else Path(recipe).parent
+    if not (run / "metrics.json").is_file():
+        raise ValueError(f"run {run} is not finished; the command that began it resumes it")
+    return run
+
+
+def open_saved(name: str, like: Pretrained | None = None) -> Saved:
+    """The model, ready to generate. `like`: whose dtype and attention it takes; none: float32.
+
+    Raises: ValueError for a run that is not finished, or what is neither run, model nor Hub id.
+    """
+    run, folder, like = saved_run(name), run_folder(name), like or Pretrained(name)
+    if folder is None:
+        loaded = _open(name, like)
     else:
-        if not (run / "metrics.json").is_file():
-            raise ValueError(f"run {run} is not finished; the command that began it resumes it")
         # A pushed run that was downloaded has its model beside the recipe.
-        loaded = _open(str(run / "model" if (run / "model").is_dir() else run))
+        loaded = _open(str(folder / "model" if (folder / "model").is_dir() else folder), like)
     loaded.model.eval()
     return Saved(loaded.model, loaded.tokenizer, run)
 
 
-def _open(name: str) -> Loaded:
+def _open(name: str, like: Pretrained) -> Loaded:
+    # That somebody's recipe trusts code is no reason to run it here.
+    like = replace(like, revision=None, trust_remote_code=False)
     folder = Path(name).expanduser()
     if _hub_file(name, "adapter_config.json") is not None:
         from huggingface_hub import snapshot_download
@@ -79,7 +91,7 @@ def _open(name: str) -> Loaded:
         offline = not hub_answers()
         folder = Path(snapshot_download(name, allow_patterns=files, local_files_only=offline))
     elif not (folder / "adapter_config.json").is_file():
-        return Pretrained(name).load()
+        return replace(like, name=name).load()
     from peft import PeftConfig, PeftModel
     from transformers import AutoTokenizer, GenerationConfig
 
@@ -87,13 +99,14 @@ def _open(name: str) -> Loaded:
     head = None
     if (folder / HEAD).is_file():
         head = Head(**json.loads((folder / HEAD).read_text(encoding="utf-8")))
-    base = Pretrained(config.base_model_name_or_path, revision=config.revision).load((), head)
-    tokenizer = base.tokenizer
+    base = replace(like, name=config.base_model_name_or_path, revision=config.revision)
+    loaded = base.load((), head)
+    tokenizer = loaded.tokenizer
     if (folder / "tokenizer_config.json").is_file():
         tokenizer = AutoTokenizer.from_pretrained(str(folder))
     if (folder / "generation_config.json").is_file():  # the run's, which peft leaves aside
-        base.model.generation_config = GenerationConfig.from_pretrained(str(folder))
-    return Loaded(PeftModel.from_pretrained(base.model, str(folder)), tokenizer)
+        loaded.model.generation_config = GenerationConfig.from_pretrained(str(folder))
+    return Loaded(PeftModel.from_pretrained(loaded.model, str(folder)), tokenizer)
 
 
 def _hub_file(name: str, file: str) -> str | None:

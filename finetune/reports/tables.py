@@ -16,8 +16,10 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from finetune.evaluation.evaluate import Quality
     from finetune.prepare import Prepared
     from finetune.verbs.compare import Row
+    from finetune.verbs.evaluate import Curve
     from finetune.verbs.run import Run
 
 SHOWN = {
@@ -116,6 +118,20 @@ def print_result(run: Run) -> None:
     console.print(f"result: {escape(str(run.folder))}  (model/ is an ordinary checkpoint)")
 
 
+def print_scores(runs: Sequence[tuple[str, Quality]]) -> None:
+    """A column a run, a line a score."""
+    first = [next(iter(quality.values())) for _, quality in runs]
+    lines = [
+        ["", *(name for name, _ in runs)],
+        ["split", *(entry["split"] for entry in first)],
+        ["examples", *(str(entry["n"]) for entry in first)],
+    ]
+    for metric, label in shown(quality for _, quality in runs).items():
+        values = [quality.get(metric) for _, quality in runs]
+        lines.append([label, *(number(v["value"]) if v else "" for v in values)])
+    console.print(_table(lines))
+
+
 def _one_line(text: str) -> str:
     return shorten(text, 160, placeholder=" …")
 
@@ -167,12 +183,16 @@ def _table(cells: list[list[str]]) -> Table:
     return table
 
 
+def _markdown(cells: list[list[str]]) -> str:
+    header, *lines = cells
+    rule = [":---"] + ["---:"] * (len(header) - 1)
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
+
+
 def write_comparison(rows: Sequence[Row], circumstances: str, folder: Path) -> None:
     """compare.md and compare.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    header, *lines = _cells(rows, shown(row.quality for row in rows))
-    rule = [":---"] + ["---:"] * (len(header) - 1)
-    text = "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
+    text = _markdown(_cells(rows, shown(row.quality for row in rows)))
     (folder / "compare.md").write_text(f"{text}\n\n{circumstances}\n", encoding="utf-8")
     values = json.dumps({"rows": [asdict(row) for row in rows], "of": circumstances}, indent=2)
     (folder / "compare.json").write_text(values + "\n", encoding="utf-8")
@@ -201,6 +221,67 @@ def _cells(rows: Sequence[Row], metrics: Iterable[str], *, spread: bool = True) 
             ]
         lines.append(cells + [""] * (len(header) - len(cells)))
     return lines
+
+
+def print_context(curves: Sequence[Curve]) -> None:
+    """The losses as a table; in a narrow terminal without their standard errors."""
+    table = _table(_context_cells(curves))
+    unbounded = console.options.update(max_width=1000)
+    if console.measure(table, options=unbounded).maximum > console.width:
+        table = _table(_context_cells(curves, errors=False))
+    console.print(table)
+
+
+def write_context(curves: Sequence[Curve], notes: Sequence[str], folder: Path) -> None:
+    """context.json, context.md and context.svg."""
+    from finetune.reports.curves import draw_context
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = "\n".join(f"- {note}" for note in notes)
+    text = _markdown(_context_cells(curves)) + (f"\n\n{lines}" if lines else "")
+    (folder / "context.md").write_text(text + "\n", encoding="utf-8")
+    values = {"runs": [_context_values(curve) for curve in curves], "notes": list(notes)}
+    (folder / "context.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    draw_context(curves, folder / "context.svg")
+    console.print(f"written: {escape(str(folder))}: context.json, context.md, context.svg")
+
+
+def _context_cells(curves: Sequence[Curve], *, errors: bool = True) -> list[list[str]]:
+    """A column a run, a line a context, and last what the longest gains over the shortest."""
+    contexts = curves[0].loss.contexts
+    lines = [["nats a token, from", *(curve.name for curve in curves)]]
+    for place, context in enumerate(contexts):
+        losses = [(curve.loss.means[place], curve.loss.errors[place]) for curve in curves]
+        unit = "token" if context == 1 else "tokens"
+        lines.append([f"{context:,} {unit}", *(_loss(*loss, errors) for loss in losses)])
+    if len(contexts) > 1:
+        gains = [_loss(*curve.loss.gained, errors) for curve in curves]
+        lines.append([f"gained, {contexts[0]:,} to {contexts[-1]:,}", *gains])
+    counts = [f"{curve.loss.nats.shape[1]:,} of {curve.split}" for curve in curves]
+    lines.append(["tokens predicted", *counts])
+    return lines
+
+
+def _loss(mean: float, error: float, errors: bool) -> str:
+    return f"{mean:.3f}" + (f" ± {error:.3f}" if errors else "")
+
+
+def _context_values(curve: Curve) -> dict[str, Any]:
+    loss = curve.loss
+    gained, error = loss.gained
+    return {
+        "run": curve.name,
+        "split": curve.split,
+        "fingerprint": curve.fingerprint,
+        "positions": loss.nats.shape[1],
+        "candidates": loss.candidates,
+        "tokens": loss.tokens,
+        "nats_per_token": [
+            {"context": context, "mean": mean, "standard_error": error}
+            for context, mean, error in zip(loss.contexts, loss.means, loss.errors, strict=True)
+        ],
+        "gained": {"mean": gained, "standard_error": error},
+    }
 
 
 def _score(score: tuple[float, float | None] | None, spread: bool) -> str:

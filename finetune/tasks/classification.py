@@ -117,6 +117,10 @@ class Classification:
         for row, labels in zip(texts, labels_of(split, "label"), strict=True):
             ids, was_cut = self.ids(row, tokenizer, shape)
             cut += was_cut
+            if unknown := [label for label in labels if label not in number_of]:
+                raise ValueError(
+                    f"label {unknown[0]!r} is not one of the model's: {', '.join(names)}"
+                )
             numbers = [number_of[label] for label in labels]
             if self.multi_label:
                 numbers = [int(number in numbers) for number in range(len(names))]

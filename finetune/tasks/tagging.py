@@ -97,6 +97,10 @@ class Tagging:
         examples: list[Example] = []
         unread = 0
         for words, tags in zip(self._words(split), self._tags(split), strict=True):
+            if unknown := [tag for tag in tags if tag not in number_of]:
+                raise ValueError(
+                    f"tag {unknown[0]!r} is not one of the model's: {', '.join(number_of)}"
+                )
             found = self.windows(words, tokenizer, shape)
             for ids, places in found:
                 numbers.append(len(examples))

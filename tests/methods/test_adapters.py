@@ -219,7 +219,7 @@ def test_a_t5_prompt_has_no_dead_half() -> None:
     [
         ("marian", "seq2seq", "something else with embeddings than with tokens"),  # scales tokens
         ("gpt2", "classify", "something else with embeddings"),  # pools the padding
-        ("t5", "classify", "something else with embeddings"),  # looks for the end token
+        ("t5", "classify", "reads the text's end by its id"),  # looks for the end token
         ("bert", "mask", "PEFT would ignore the prompt"),
     ],
 )

@@ -31,6 +31,12 @@ from transformers.utils.generic import can_return_tuple
 from .configuration_lstm import LSTMConfig
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+STEPS: dict[str, Callable[..., Any]] = {
+    "lstm": torch.lstm_cell,
+    "gru": torch.gru_cell,
+    "rnn": torch.rnn_tanh_cell,
+}
+"""The same for one position."""
 IGNORED = -100
 """The label of a position that is not scored."""
 
@@ -247,6 +253,12 @@ class LSTMBlock(GradientCheckpointingLayer):
     def _run(self, rnn: nn.Module, inputs: Any, h: Tensor, c: Tensor) -> tuple[Any, Tensor, Tensor]:
         """The outputs, the last h and the last c, which only an LSTM changes."""
         lstm = self.config.cell_type == "lstm"
+        if self._is_one_step(rnn, inputs):
+            # oneDNN would bring the weights into its own order anew for each token.
+            past: Any = (h, c) if lstm else h
+            found = STEPS[self.config.cell_type](inputs[:, 0], past, *rnn.parameters())
+            h, c = found if lstm else (found, c)
+            return h[:, None], h, c
         state: Any = (h[None], c[None]) if lstm else h[None]
         if self.training and self.config.weight_drop:
             weights = {
@@ -259,6 +271,12 @@ class LSTMBlock(GradientCheckpointingLayer):
             output, state = rnn(inputs, state)
         h, c = (state[0][0], state[1][0]) if lstm else (state[0], c)
         return output, h, c
+
+    def _is_one_step(self, rnn: nn.Module, inputs: Any) -> bool:
+        """Of plain weights (PEFT's wrapper computes its own) and of one position, on a CPU."""
+        if self.training or not isinstance(rnn, nn.RNNBase) or not isinstance(inputs, Tensor):
+            return False
+        return inputs.shape[1] == 1 and inputs.device.type == "cpu"
 
 
 class LSTMPreTrainedModel(PreTrainedModel):

@@ -1,0 +1,199 @@
+"""A finished run's saved model scored again, on any of its splits, or by available context."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from finetune.evaluation.context import ContextLoss, check_context, context_loss
+from finetune.evaluation.evaluate import Evaluation, check, evaluate
+from finetune.methods import Adapted
+from finetune.models import Pretrained
+from finetune.models.saved import open_saved, saved_run
+from finetune.overrides import overridden
+from finetune.prepare import Prepared
+from finetune.recipe import Recipe
+from finetune.shape import Shape
+
+if TYPE_CHECKING:
+    from finetune.training.trainer import FinetuneTrainer
+
+POSITIONS = 4096
+"""Tokens that are predicted at each context, where a split has so many."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run's saved model, and of its data the one split that is scored."""
+
+    prepared: Prepared
+    split: str
+    notes: tuple[str, ...]
+
+    @contextmanager
+    def trainer(self) -> Iterator[FinetuneTrainer]:
+        """That of the run, which evaluates as it did; it trains nothing and leaves nothing."""
+        from finetune.training.trainer import FinetuneTrainer
+
+        recipe = self.prepared.recipe
+        with TemporaryDirectory() as folder:
+            args = replace(recipe.training, report_to="none").resolve(
+                Path(folder),
+                learning_rate=recipe.method.learning_rate,
+                metric=recipe.task.metric,
+                validated=False,
+            )
+            yield FinetuneTrainer(self.prepared, args)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A run's loss by available context."""
+
+    name: str
+    split: str
+    fingerprint: str
+    """Of the split's rows."""
+    loss: ContextLoss
+
+
+def evaluate_runs(
+    names: Sequence[str], split: str | None = None, overrides: Sequence[str] = ()
+) -> list[Evaluation]:
+    """Scores each run's saved model, without `split` on what the run reports, and prints a table.
+
+    `overrides`: what `finetune run` takes after the recipe, of data, task and decoding.
+
+    Raises: ValueError for what is not a finished run, and where its data or the split is not there.
+    """
+    from finetune.reports.tables import console, print_scores
+
+    found = []
+    for label, name, recipe in _runs(names, overrides):
+        opened = _open(name, recipe, split)
+        check(opened.prepared)
+        with opened.trainer() as trainer:
+            found.append((label, evaluate(trainer, opened.prepared, opened.split)))
+        for note in opened.notes:
+            console.print(f"{label}: {note}", style="yellow")
+    print_scores([(label, evaluation.quality) for label, evaluation in found])
+    return [evaluation for _, evaluation in found]
+
+
+def loss_by_context(
+    names: Sequence[str],
+    contexts: Sequence[int],
+    positions: int = POSITIONS,
+    split: str | None = None,
+    overrides: Sequence[str] = (),
+    output: Path | None = None,
+) -> list[Curve]:
+    """Each run's loss where a token is predicted from its last k tokens alone, as a table; into
+    `output` context.json, context.md and context.svg.
+
+    Raises: ValueError as `evaluate_runs`; for a run that is not of LanguageModeling, and a context
+        that a model does not take, before anything is computed.
+    """
+    from finetune.reports.tables import console, print_context, write_context
+
+    opened = []
+    for label, name, recipe in _runs(names, overrides):
+        one = _open(name, recipe, split)
+        try:
+            check_context(one.prepared, contexts, positions)
+        except ValueError as error:
+            raise ValueError(f"{label}: {error}") from error
+        opened.append((label, one))
+    curves, notes = [], []
+    for label, one in opened:
+        with one.trainer() as trainer:
+            loss = context_loss(trainer, one.prepared, one.split, contexts, positions)
+        fingerprint = one.prepared.splits.hashes[one.split]
+        curves.append(Curve(label, one.split, fingerprint, loss))
+        notes += [f"{label}: {note}" for note in one.notes]
+        if loss.candidates < positions:
+            notes.append(
+                f"{label}: {loss.candidates} tokens instead of {positions}: no other has "
+                f"{loss.contexts[-1]} before it in its document"
+            )
+    if len({curve.fingerprint for curve in curves}) > 1:
+        notes.append("the runs were scored on different rows: do not compare them")
+    elif len({curve.loss.tokens for curve in curves}) > 1:
+        notes.append(
+            "the runs have different tokenizers: nats a token compare within a run, not between"
+        )
+    print_context(curves)
+    for note in notes:
+        console.print(note, style="yellow", markup=False)
+    if output is not None:
+        write_context(curves, notes, output)
+    return curves
+
+
+def _runs(names: Sequence[str], overrides: Sequence[str]) -> list[tuple[str, str, Recipe]]:
+    """For each run: what to call it beside the others, what opens it, and its recipe."""
+    if "LOCAL_RANK" in os.environ:
+        raise ValueError("evaluate is one process: start it without torchrun or accelerate launch")
+    recipes, folders = [], set()
+    for name in names:
+        folder = saved_run(name)
+        if folder is None:
+            raise ValueError(
+                f"{name!r} is no run, whose recipe says what to score: give a run's folder, such "
+                "as runs/study/arm, or the Hub id of one that was pushed"
+            )
+        if folder in folders:
+            raise ValueError(f"{name} is named twice")
+        folders.add(folder)
+        recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text()))
+        changed = overridden(recipe, overrides)
+        kept = replace(changed, model=recipe.model, method=recipe.method, training=recipe.training)
+        if kept != changed:
+            raise ValueError(
+                "evaluate takes the model as it was trained: of the recipe only --data, --task "
+                "and --decoding can be changed"
+            )
+        recipes.append(changed)
+    labels = [recipe.name for recipe in recipes]
+    if len(set(labels)) < len(labels) or "" in labels:
+        labels = list(names)
+    studies = {label.rpartition("/")[0] for label in labels}
+    if len(labels) > 1 and len(studies) == 1:
+        labels = [label.rpartition("/")[2] for label in labels]
+    return list(zip(labels, names, recipes, strict=True))
+
+
+def _open(name: str, recipe: Recipe, split: str | None) -> Opened:
+    splits = recipe.data.load(recipe.task.inputs)
+    splits.require(recipe.task.columns)
+    there = splits.named()
+    if split is None:
+        split = next((one for one in ("test", "validation") if one in there), None)
+        if split is None:
+            raise ValueError(f"{name} has neither test nor validation data: --split train")
+    if split not in there:
+        raise ValueError(f"{name} has no {split} data; --split {' or '.join(there)}")
+    saved = open_saved(name, recipe.model if isinstance(recipe.model, Pretrained) else None)
+    shape = Shape.of(saved.model)
+    # As rows to score even of train: in rows to learn from, documents share blocks.
+    encoded = recipe.task.encode(there[split], saved.tokenizer, shape, training=False)
+    prepared = Prepared(
+        recipe,
+        splits,
+        Adapted(saved.model, (), ()),
+        saved.tokenizer,
+        shape,
+        {"train": encoded, split: encoded},  # the trainer wants rows to train on, and trains none
+    )
+    notes = []
+    assert saved.run is not None
+    manifest = json.loads((saved.run / "manifest.json").read_text())
+    if manifest["split_hashes"].get(split) != splits.hashes[split]:
+        notes.append(f"these are not the run's own {split} data, its own scores are of others")
+    return Opened(prepared, split, tuple(notes))
