@@ -14,6 +14,7 @@ from transformers import AutoConfig, pipeline
 from finetune import Classification, LoRA, Partial, PromptTuning, Run, Tagging, run
 from finetune.cli import main
 from finetune.methods import Method
+from finetune.verbs.evaluate import evaluate_runs
 from finetune.verbs.merge import merge
 from finetune.verbs.predict import predict
 from tests.label_runs import KINDS, recipe, tagged, texts
@@ -81,6 +82,13 @@ def test_predict_says_what_the_run_scored(
     assert "use `finetune predict`" in capsys.readouterr().err
 
 
+def test_evaluate_gives_the_scores_of_the_run_again(classified: Run, tagged_run: Run) -> None:
+    for result in (classified, tagged_run):
+        (again,) = evaluate_runs([str(result.folder)])
+        for metric, entry in result.metrics["quality"].items():
+            assert again.quality[metric]["value"] == pytest.approx(entry["value"], abs=1e-4)
+
+
 def test_a_tagger_learns_and_says_so_in_its_folder(tagged_run: Run) -> None:
     quality = tagged_run.metrics["quality"]
     assert quality["entity_f1"]["value"] > 40
@@ -110,13 +118,15 @@ def test_the_saved_tagger_is_a_pipeline_that_agrees(tagged_run: Run) -> None:
 def test_predict_finds_the_entities_of_a_text_and_of_its_words(
     tagged_run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    row = tagged_run.predictions()[0]
+    row = next(row for row in tagged_run.predictions() if set(row["prediction"]) != {"O"})
     (by_text,) = predict(str(tagged_run.folder), [row["input"]])
     words: Any = {"tokens": row["input"].split()}
     (by_words,) = predict(str(tagged_run.folder), [words])
     assert by_text == by_words
     found = [(entity["type"], entity["text"]) for entity in by_text["entities"]]
-    begun = [tag[2:] for tag in row["prediction"] if tag[0] == "B"]
+    tags = ["O", *row["prediction"]]
+    pairs = zip(tags, tags[1:], strict=False)
+    begun = [b[2:] for a, b in pairs if b[0] == "B" or (b[0] == "I" and a[2:] != b[2:])]
     assert [kind for kind, _ in found] == begun
     for entity in by_text["entities"]:
         assert row["input"][entity["start"] : entity["end"]] == entity["text"]
