@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,7 @@ def test_predict_finds_the_entities_of_a_text_and_of_its_words(
     assert by_text == by_words
     found = [(entity["type"], entity["text"]) for entity in by_text["entities"]]
     tags = ["O", *row["prediction"]]
-    pairs = zip(tags, tags[1:], strict=False)
-    begun = [b[2:] for a, b in pairs if b[0] == "B" or (b[0] == "I" and a[2:] != b[2:])]
+    begun = [b[2:] for a, b in pairwise(tags) if b[0] == "B" or (b[0] == "I" and a[2:] != b[2:])]
     assert [kind for kind, _ in found] == begun
     for entity in by_text["entities"]:
         assert row["input"][entity["start"] : entity["end"]] == entity["text"]

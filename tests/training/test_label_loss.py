@@ -136,22 +136,26 @@ def test_accumulated_batches_give_the_step_of_one_large_batch(
         torch.testing.assert_close(small[name], weight, atol=1e-4, rtol=1e-3)
 
 
-def test_the_logged_loss_is_the_mean_over_rows_and_over_words(tmp_path: Path) -> None:
-    for task, count in ((Classification(), 16), (Tagging(), None)):
-        folder = tmp_path / task.metric
-        folder.mkdir()
-        steps: dict[str, Any] = STEPS | {"max_steps": 1, "learning_rate": 1e-12}
-        made = recipe("bert", folder, task, texts(16) if count else tagged(16), **steps)
-        logged, _ = trained(made, folder)
-        prepared = prepare(made)
-        trainer = FinetuneTrainer(
-            prepared, made.training.resolve(folder, learning_rate=1e-12, metric="loss",
-                                            validated=False)
-        )  # fmt: skip
-        total, scored = trainer.row_statistics(prepared.encoded["train"]).sum(axis=0)
-        words = sum(len(example.words) for example in prepared.encoded["train"].examples)
-        assert scored == (count or words)
-        assert logged == pytest.approx(total / scored, rel=1e-4)
+@pytest.mark.parametrize(
+    ("task", "rows", "count"),
+    [
+        (Classification(), texts(16), 16),
+        (Classification(multi_label=True), MULTIPLE, 16),
+        (Tagging(), tagged(16), sum(len(row["tokens"]) for row in tagged(16))),
+    ],
+)
+def test_the_logged_loss_is_the_mean_over_rows_or_over_words(
+    task: Classification | Tagging, rows: list[Any], count: int, tmp_path: Path
+) -> None:
+    steps: dict[str, Any] = STEPS | {"max_steps": 1, "learning_rate": 1e-12}
+    made = recipe("bert", tmp_path, task, rows, **steps)
+    logged, _ = trained(made, tmp_path)
+    prepared = prepare(made)
+    args = made.training.resolve(tmp_path, learning_rate=1e-12, metric="loss", validated=False)
+    trainer = FinetuneTrainer(prepared, args)
+    total, scored = trainer.row_statistics(prepared.encoded["train"]).sum(axis=0)
+    assert scored == count
+    assert logged == pytest.approx(total / scored, rel=1e-4)
 
 
 def test_resampling_reads_every_class_equally_often() -> None:
