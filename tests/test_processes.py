@@ -103,9 +103,9 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
     for name, (task, found) in LABELLED.items():
         lines = [json.dumps(row) for row in found]
         Path(f"{name}.jsonl").write_text("\n".join(lines))
-        # GPT-2's tagger has a dropout of its own.
+        # GPT-2's tagger has a dropout of its own; T5 amplifies rounding at higher rates.
         base = "t5" if name == "tags" else "gpt2"
-        arm = ARM.format(base=base, method="Full()", more="learning_rate=1e-3")
+        arm = ARM.format(base=base, method="Full()", more="learning_rate=1e-5")
         arm = arm.replace(TEXT_TASK, task).replace("rows.jsonl", f"{name}.jsonl")
         Path(f"mine/{name}.py").write_text(arm)
     Path("mine/lasting.py").write_text(Path("mine/killed.py").read_text())
