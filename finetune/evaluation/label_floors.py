@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from finetune.evaluation.labels import label_scores, one_hot
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix  # type: ignore[import-untyped]  # ships no types
 
 Floats = npt.NDArray[np.float64]
 
@@ -61,11 +65,10 @@ def character_svm(
             for column in present.T
         ]
 
-    def probabilities(fitted: Sequence[LinearSVC | None], some: Sequence[str]) -> Floats:
-        rows = vectorizer.transform(some)
+    def probabilities(fitted: Sequence[LinearSVC | None], rows: csr_matrix) -> Floats:
         decisions: Floats = np.column_stack(
             [
-                np.full(len(some), 100.0 if column.all() else -100.0)
+                np.full(rows.shape[0], 100.0 if column.all() else -100.0)
                 if machine is None
                 else machine.decision_function(rows)
                 for machine, column in zip(fitted, present.T, strict=True)
@@ -74,19 +77,17 @@ def character_svm(
         found: Floats = expit(decisions) if multi_label else softmax(decisions, axis=1)
         return found
 
+    wanted = vectorizer.transform(texts)
     if len(validation_texts) == 0:
-        return probabilities(machines(1.0), texts)
-    f1 = label_scores([str(number) for number in range(classes)], multi_label=multi_label)[
-        "macro_f1"
-    ]
-    fits = [machines(penalty) for penalty in PENALTIES]
-    best = max(
-        fits,
-        key=lambda fitted: f1.aggregate(
-            f1.statistics(probabilities(fitted, validation_texts), validation_labels)
-        ),
-    )
-    return probabilities(best, texts)
+        return probabilities(machines(1.0), wanted)
+    names = [str(number) for number in range(classes)]
+    f1 = label_scores(names, multi_label=multi_label)["macro_f1"]
+    validation = vectorizer.transform(validation_texts)
+
+    def score(fitted: Sequence[LinearSVC | None]) -> float:
+        return f1.aggregate(f1.statistics(probabilities(fitted, validation), validation_labels))
+
+    return probabilities(max(map(machines, PENALTIES), key=score), wanted)
 
 
 def _present(labels: npt.ArrayLike, classes: int) -> npt.NDArray[np.bool_]:

@@ -106,6 +106,7 @@ def test_batches_weigh_as_one() -> None:
         ("我爱 NLP。", ["爱 NLP。", "我 NLP。", "我爱 。", "我爱 NLP"]),
         ("e\u0301te\u0301\nici", ["ici", "e\u0301te\u0301"]),
         ("ดี่มาก", ["มาก", "ดี่าก", "ดี่มก", "ดี่มา"]),
+        ("one two  three", ["two  three", "one  three", "one two"]),
         ("ok", [""]),
     ],
 )
