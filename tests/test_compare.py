@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from finetune import compare
+from finetune import Run, compare
 from finetune.reports import tables
 from finetune.verbs.compare import Row, Scores
 from tests.conftest import build, tokenizer
@@ -110,3 +110,32 @@ def test_a_mistake_in_one_arm_stops_before_anything_runs(study: Path) -> None:
     with pytest.raises(ValueError, match="bloks"):
         compare(["mine"], seeds=[0])
     assert not (study / "runs").exists()
+
+
+def test_an_arm_below_a_floor_is_marked_in_every_table(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tables, "console", Console(width=200))
+    compare(["mine/full"], seeds=[0])
+    shown = capsys.readouterr().out
+    # Two steps teach it nothing: the unigram's loss is lower.
+    metrics = json.loads((study / "runs/mine/full/seed-0/metrics.json").read_text())
+    floor = metrics["floors"]["unigram"]["loss"]["value"]
+    loss = metrics["quality"]["loss"]["value"]
+    assert loss > floor
+    assert f"{tables.number(loss)}*" in shown
+    assert tables.NOTE in shown
+    assert f"{tables.number(floor)}*" not in shown
+    markdown = (study / "runs/mine/compare.md").read_text()
+    assert f"{tables.number(loss)}*" in markdown
+    assert f"\\{tables.NOTE}" in markdown
+    table = json.loads((study / "runs/mine/compare.json").read_text())
+    assert "loss" in table["rows"][-1]["below"]
+
+    result = Run.read(study / "runs/mine/full/seed-0")
+    tables.print_result(result)
+    shown = capsys.readouterr().out
+    assert f"{tables.number(loss)}*" in shown
+    assert f"{tables.NOTE}: unigram" in shown
+    card = (result.folder / "model" / "README.md").read_text()
+    assert f"{tables.number(loss)}*" in card
