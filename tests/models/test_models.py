@@ -333,7 +333,7 @@ def test_config_fields_may_go_by_the_common_name_of_their_architecture() -> None
 # ------------------------------------------------------------------------------ dropout
 
 
-def saved(folder: Path, kind: str) -> str:
+def saved_without_dropout(folder: Path, kind: str) -> str:
     """A tiny model of each kind with its dropout off, and a tokenizer."""
     tok = tokenizer("t5" if kind in ("t5", "lstm_seq2seq") else "gpt2")
     tok.save_pretrained(str(folder))
@@ -366,7 +366,7 @@ def saved(folder: Path, kind: str) -> str:
 def test_dropout_reaches_every_rate_of_the_model_and_acts_in_training_only(
     tmp_path: Path, kind: str, fields: tuple[str, ...]
 ) -> None:
-    name = saved(tmp_path, kind)
+    name = saved_without_dropout(tmp_path, kind)
     plain, dropped = Pretrained(name).load().model, Pretrained(name, dropout=0.3).load().model
     assert all(getattr(plain.config, field) == 0 for field in fields)
     assert all(getattr(dropped.config, field) == 0.3 for field in fields)
@@ -390,7 +390,7 @@ def test_dropout_reaches_every_rate_of_the_model_and_acts_in_training_only(
 
 def test_a_model_without_dropout_refuses_it_and_a_rate_is_below_one(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"of type mamba, has no dropout rate; leave it out"):
-        Pretrained(saved(tmp_path, "mamba"), dropout=0.1).load()
+        Pretrained(saved_without_dropout(tmp_path, "mamba"), dropout=0.1).load()
     for rate in (1.0, -0.1):
         with pytest.raises(ValueError, match=r"model\.dropout is .*; it must be at least 0"):
             Pretrained("tiny-gpt2", dropout=rate).load()
