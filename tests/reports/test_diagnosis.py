@@ -84,7 +84,10 @@ def test_no_better_than_a_floor_or_the_untouched_model_is_nothing_learned(higher
         untouched = found(train, validation, quality=quality, untouched=score(low, higher))
         assert untouched.verdict == "nothing learned"
         assert f"the untouched model ({low:.4g})" in untouched.text
-    good = {"floors": {"svm": score(worse, higher)}, "untouched": score(worse, higher)}
+    good: dict[str, Any] = {
+        "floors": {"svm": score(worse, higher)},
+        "untouched": score(worse, higher),
+    }
     assert found(train, validation, quality=quality, **good).verdict == "under-fitting"
 
 
@@ -133,7 +136,8 @@ def test_every_diagnosis_is_two_sentences() -> None:
         ([3.0, 2.0, 1.5], [3.0, 2.0, 2.0]),
         ([3.0], [3.0]),
     ):
-        for metrics in ({}, {"quality": score(0.1), "floors": {"svm": score(0.5)}}):
+        made: list[dict[str, Any]] = [{}, {"quality": score(0.1), "floors": {"svm": score(0.5)}}]
+        for metrics in made:
             text = found(train, validation, **metrics).text
             assert text.count(". ") == 1
             assert text.endswith(".")
