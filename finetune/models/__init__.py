@@ -39,6 +39,9 @@ class Pretrained:
     """The attention kernel; none: what transformers chooses."""
     trust_remote_code: bool = False
     """Run the model's own code from its repository. Only for authors you trust."""
+    dropout: float | None = None
+    """In place of every dropout rate that the model's config has; none: as the checkpoint says. It
+    acts in training only, and is saved in the config as any model's is."""
 
     @property
     def hub_id(self) -> str | None:
@@ -62,8 +65,13 @@ class Pretrained:
 
         name, options = self._source()
         packed = "gguf_file" in options
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ValueError(f"model.dropout is {self.dropout:g}; it must be at least 0, below 1")
+        rates: dict[str, Any] = {}
         try:
             config = AutoConfig.from_pretrained(name, **options)
+            if self.dropout is not None:
+                rates = dict.fromkeys(dropout_rates(config), self.dropout)
             tokenizer = AutoTokenizer.from_pretrained(name, **options)
             model, info = auto_class(config).from_pretrained(
                 name,
@@ -73,6 +81,7 @@ class Pretrained:
                 # Else it counts as quantized, which transformers neither trains nor saves.
                 quantization_config=GgufConfig(dequantize=True) if packed else None,
                 **options,
+                **rates,
             )
         except Exception as error:  # what a broken file raises differs from format to format
             if "local_files_only" in options:
@@ -81,6 +90,11 @@ class Pretrained:
                     "bundled and offline: tiny-gpt2, tiny-t5"
                 ) from error
             raise ValueError(f"model {self.name!r} cannot be loaded: {_reason(error)}") from error
+        if self.dropout is not None and not rates:
+            raise ValueError(
+                f"model.dropout {self.dropout:g}: the config of {self.name!r}, of type "
+                f"{config.model_type}, has no dropout rate; leave it out"
+            )
         if packed:
             model.name_or_path = self.name  # an adapter finds the file by it, not by its folder
         # transformers makes up an empty tokenizer where the files of one are missing.
@@ -190,6 +204,21 @@ class Scratch:
             raise ValueError(f"architecture {self.architecture!r}: {_reason(error)}") from error
         give_pad_token(model, tokenizer)
         return Loaded(model, tokenizer, frozenset(name for name, _ in model.named_parameters()))
+
+
+def dropout_rates(config: PreTrainedConfig) -> tuple[str, ...]:
+    """The config's fields that are rates of dropout, whatever the architecture calls them.
+
+    Not among them: what drops weights or whole layers (weight_drop, layerdrop, drop_path), and a
+    rate of None, which follows another.
+    """
+    return tuple(
+        name
+        for name, value in config.to_dict().items()
+        if ("dropout" in name or name.endswith("pdrop"))
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    )
 
 
 def auto_class(config: PreTrainedConfig) -> Any:

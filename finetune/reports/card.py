@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.models import BUNDLED, Pretrained
-from finetune.reports.tables import SHOWN, number
+from finetune.reports.diagnosis import below
+from finetune.reports.tables import BELOW, NOTE, SHOWN, number
 from finetune.tasks import Completion, SpanCorruption
 
 if TYPE_CHECKING:
@@ -178,9 +179,16 @@ def _origin(run: Run, base: str | None, licence: dict[str, str], manifest: dict[
         source = f"[{dataset}](https://huggingface.co/datasets/{dataset})"
         source += f", {data.config}" if data.config else ""
     sizes = ", ".join(f"{split} {count:,}" for split, count in manifest["examples"].items())
+    changed = ""
+    if data.augment is not None:
+        changed = (
+            f"; of train, at most {data.augment_copies} changed for each row as it is "
+            f"({data.augment}, {data.augment_rate:g} of the words)"
+        )
     lines = [
         f"- **Base model**: {origin}",
-        f"- **Data**: {source}; examples: {sizes}; fingerprint `{manifest['fingerprint']}`",
+        f"- **Data**: {source}; examples: {sizes}{changed}; "
+        f"fingerprint `{manifest['fingerprint']}`",
         f"- **Task**: `{_code(recipe.task)}`",
         f"- **Method**: `{_code(recipe.method)}`",
         *(f"  - {line}" for line in manifest["trained"]),
@@ -272,12 +280,14 @@ def _results(run: Run) -> str:
     columns = {name: quality for name, quality in columns.items() if quality}
     if not metrics["quality"]:
         return "Not measured: the data had neither a test nor a validation split."
+    low = below(metrics["quality"], metrics["floors"])
     rows = [["", *columns], [":---", *["---:"] * len(columns)]]
     for metric, label in SHOWN.items():
         entries = [quality.get(metric) for quality in columns.values()]
         if any(entries):
             better = "higher" if next(filter(None, entries))["higher_is_better"] else "lower"
             cells = [number(entry["value"]) if entry else "" for entry in entries]
+            cells[0] += BELOW * (metric in low)
             rows.append([f"{label} ({better} is better)", *cells])
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     entry = next(iter(metrics["quality"].values()))
@@ -288,6 +298,8 @@ def _results(run: Run) -> str:
         about.append(
             "*Floors* need no model: token frequencies, and the answer to the most similar prompt."
         )
+    if low:
+        about.append(f"\\{NOTE}.")
     about.append("The loss is in nats a token, comparable within one vocabulary only.")
     return f"{table}\n\n{' '.join(about)}"
 

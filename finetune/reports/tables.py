@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from finetune.reports.diagnosis import below
+
 if TYPE_CHECKING:
     from finetune.evaluation.evaluate import Quality
     from finetune.prepare import Prepared
@@ -33,6 +35,10 @@ SHOWN = {
     "exact_match": "exact match",
 }
 """Metrics, in the order and under the names in which tables show them."""
+
+BELOW = "*"
+"""After a score that is worse than a floor's."""
+NOTE = f"{BELOW} worse than a floor"
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -64,11 +70,18 @@ def print_result(run: Run) -> None:
         table.add_column("")
         for name in columns:
             table.add_column(name, justify="right")
+        low = below(metrics["quality"], metrics["floors"])
         for metric, label in SHOWN.items():
             values = [quality.get(metric) for quality in columns.values()]
             if any(values):
-                table.add_row(label, *(number(v["value"]) if v else "" for v in values))
+                cells = [number(v["value"]) if v else "" for v in values]
+                if metric in low:
+                    cells[0] += BELOW  # the first column is the model's
+                table.add_row(label, *cells)
         console.print(table)
+        floors = dict.fromkeys(name for names in low.values() for name in names)
+        if floors:
+            console.print(f"{NOTE}: {', '.join(floors)}", style="yellow")
     samples = {row["input"]: row for row in run.predictions() if "prediction" in row}
     for row in list(samples.values())[:5]:
         console.print(f"[bold]>[/bold] {escape(_one_line(row['input']))}")
@@ -80,6 +93,8 @@ def print_result(run: Run) -> None:
         f"{cost['steps']} steps in {cost['train_seconds']:.0f} s, "
         f"peak memory {cost['peak_memory_bytes'] / 2**20:.0f} MiB"
     )
+    if "diagnosis" in metrics:  # a run of an earlier version has none
+        console.print(f"diagnosis: {escape(metrics['diagnosis']['text'])}")
     console.print(f"result: {escape(str(run.folder))}  (model/ is an ordinary checkpoint)")
 
 
@@ -116,6 +131,8 @@ def print_comparison(rows: Sequence[Row]) -> None:
         narrow = [name for name in ("bits_per_byte", "chrf", "loss") if name in there][:2]
         table = _table(_cells(rows, narrow, spread=False))
     console.print(table)
+    if any(row.below for row in rows):
+        console.print(NOTE, style="yellow")
 
 
 def _table(cells: list[list[str]]) -> Table:
@@ -138,7 +155,8 @@ def write_comparison(rows: Sequence[Row], circumstances: str, folder: Path) -> N
     """compare.md and compare.json."""
     folder.mkdir(parents=True, exist_ok=True)
     text = _markdown(_cells(rows, SHOWN))
-    (folder / "compare.md").write_text(f"{text}\n\n{circumstances}\n", encoding="utf-8")
+    note = f"\n\n\\{NOTE}" if any(row.below for row in rows) else ""
+    (folder / "compare.md").write_text(f"{text}\n\n{circumstances}{note}\n", encoding="utf-8")
     values = json.dumps({"rows": [asdict(row) for row in rows], "of": circumstances}, indent=2)
     (folder / "compare.json").write_text(values + "\n", encoding="utf-8")
     console.print(
@@ -156,7 +174,9 @@ def _cells(rows: Sequence[Row], metrics: Iterable[str], *, spread: bool = True) 
     lines = [header]
     for row in rows:
         cells = [row.name.removeprefix(prefix), str(row.seeds or "")]
-        cells += [_score(row.quality.get(name), spread) for name in metrics]
+        cells += [
+            _score(row.quality.get(name), spread) + BELOW * (name in row.below) for name in metrics
+        ]
         if row.cost:
             cells += [
                 f"{row.cost['train_seconds']:.0f}",

@@ -52,6 +52,11 @@ class Completion:
         return _columns(self.prompt)
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns that are learned."""
+        return _columns(self.completion)
+
+    @property
     def columns(self) -> Mapping[str, type]:
         return dict.fromkeys([*_columns(self.prompt), *_columns(self.completion)], str)
 
