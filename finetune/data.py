@@ -18,6 +18,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.augment import Change
 from finetune.reach import hub_answers
 
 if TYPE_CHECKING:
@@ -66,6 +67,13 @@ class Data:
     """The share of train that becomes test where none is given."""
     limit: int | None = None
     """At most so many training rows, chosen by their hash: the same for every method and seed."""
+    augment: Change | None = None
+    """Changed copies of the training rows are trained on beside them: words of the inputs deleted,
+    swapped, blanked out, or one of these drawn for each copy. An epoch is so much longer."""
+    augment_copies: int = 1
+    """At most so many of each row."""
+    augment_rate: float = 0.1
+    """The share of a text's words that a copy changes; at least one word."""
     language: str | None = None
     """The language of the texts, by its code (en, zh), for the model's card."""
 
@@ -165,6 +173,20 @@ class Data:
                 raise ValueError(f"data: {name} is {value:g}; it must be at least 0 and below 1")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"data: limit is {self.limit}; it must be at least 1, or None for all")
+        if not 0 < self.augment_rate <= 1:
+            raise ValueError(
+                f"data: augment_rate is {self.augment_rate:g}; it must be above 0 and at most 1"
+            )
+        if self.augment_copies < 1:
+            raise ValueError(
+                f"data: augment_copies is {self.augment_copies}; it must be at least 1, and "
+                "without augment there are none"
+            )
+        if self.augment is None and (self.augment_copies, self.augment_rate) != (1, 0.1):
+            raise ValueError(
+                "data: augment_copies and augment_rate need --data.augment delete, swap, blank or "
+                "mixed"
+            )
         if self.name is None and (self.config or self.revision):
             raise ValueError("data: config and revision belong to a data set on the Hub; give name")
 

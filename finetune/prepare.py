@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from finetune.augment import augmented
 from finetune.methods import Full, Partial, PrefixTuning
 from finetune.models import Scratch
 from finetune.shape import Shape
@@ -39,15 +40,25 @@ class Prepared:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know before training."""
+        training, method = self.recipe.training, self.recipe.method
         parameters = self.model.num_parameters()
-        if self.recipe.training.learning_rate is not None or parameters < LARGE:
-            return ()
-        method = self.recipe.method
-        return (
-            f"learning rate {method.learning_rate:g}: {type(method).__name__}'s default, measured "
-            f"on models of 5 M parameters; one of {parameters / 1e6:.0f} M usually wants less: "
-            "set training.learning_rate",
-        )
+        warnings = []
+        if training.learning_rate is None and parameters >= LARGE:
+            warnings.append(
+                f"learning rate {method.learning_rate:g}: {type(method).__name__}'s default, "
+                f"measured on models of 5 M parameters; one of {parameters / 1e6:.0f} M usually "
+                "wants less: set training.learning_rate"
+            )
+        patience = training.early_stopping_patience
+        judged = "validation" in self.encoded and training.eval_strategy != "no"
+        if patience not in (None, type(training).early_stopping_patience) and not (
+            judged and training.load_best_model_at_end
+        ):
+            warnings.append(
+                f"training.early_stopping_patience {patience} is not used: it needs a validation "
+                "split, an eval_strategy and load_best_model_at_end"
+            )
+        return tuple(warnings)
 
     @property
     def model(self) -> PreTrainedModel | PeftModel:
@@ -95,8 +106,26 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
     loaded = recipe.model.load(task.texts(splits.train), task.head(splits))
     adapted = recipe.method.apply(loaded.model, loaded.tokenizer, always=loaded.fresh)
     shape = Shape.of(adapted.model)
+    rows = splits.named()
+    data = recipe.data
+    if data.augment is not None:
+        if both := set(task.inputs) & set(task.targets):
+            raise ValueError(
+                f"data.augment {data.augment} changes what a model reads, and "
+                f"{type(task).__name__} learns the same column, {', '.join(sorted(both))}: "
+                "leave data.augment out"
+            )
+        rows["train"], note = augmented(
+            splits.train,
+            task.inputs,
+            data.augment,
+            copies=data.augment_copies,
+            rate=data.augment_rate,
+            seed=recipe.training.seed,
+        )
+        splits = replace(splits, notes=(*splits.notes, note))
     encoded = {
         name: task.encode(split, loaded.tokenizer, shape, training=name == "train")
-        for name, split in splits.named().items()
+        for name, split in rows.items()
     }
     return Prepared(recipe, splits, adapted, loaded.tokenizer, shape, encoded, loaded.fresh)

@@ -33,6 +33,7 @@ OWNED = {
     "do_eval": "the verb: `finetune evaluate`",
     "do_predict": "the verb: `finetune generate`",
     "resume_from_checkpoint": "the same command again resumes",
+    "restore_callback_states_from_checkpoint": "the same command again resumes, exactly",
     "use_cache": "training never needs it, generation always uses it",
     "hub_token": "the environment variable HF_TOKEN; a recipe is written into the run folder",
     "hub_strategy": "training.push_to_hub pushes once, at the end",
@@ -63,6 +64,10 @@ class Training(TrainingArguments):
     """Keep the weights that score best on validation, not the last."""
     metric_for_best_model: str | None = None
     """none: the task's own metric."""
+    early_stopping_patience: int | None = 3
+    """Stop after so many evaluations in a row that are no better than the best before them; none:
+    never. Without a validation split, evaluations or load_best_model_at_end nothing stops: there is
+    nothing to judge by, or the last weights of the whole schedule were asked for."""
     logging_steps: float = 10
     per_device_eval_batch_size: int = 16
     disable_tqdm: bool | None = True
@@ -115,6 +120,24 @@ class Training(TrainingArguments):
             values |= {"eval_strategy": "no", "load_best_model_at_end": False}
         if values["load_best_model_at_end"] and self.eval_strategy == "no":
             values["load_best_model_at_end"] = False
+        values["restore_callback_states_from_checkpoint"] = True  # else patience begins anew
+        if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
+            raise ValueError(
+                f"training.early_stopping_patience is {self.early_stopping_patience}; it must be "
+                "at least 1, or None for none"
+            )
+        by_steps = self.eval_strategy == self.save_strategy == "steps"
+        if values["load_best_model_at_end"] and by_steps:
+            # Trainer would forget the best weights of an evaluation at which it does not save.
+            evaluated = self.logging_steps if self.eval_steps is None else self.eval_steps
+            if self.save_steps == untouched.save_steps:
+                values["save_steps"] = evaluated
+            elif self.save_steps != evaluated:
+                raise ValueError(
+                    f"training.save_steps {self.save_steps:g} and eval_steps {evaluated:g}: the "
+                    "best weights can only be kept where they are saved; make the two equal, or "
+                    "load_best_model_at_end false"
+                )
         try:
             return TrainingArguments(**values)
         except ValueError as error:
@@ -160,6 +183,9 @@ class Recipe:
         del values["name"]
         # The same rows are the same data, wherever they lie.
         values["data"] = fingerprint
+        if self.data.augment is not None:
+            how = (self.data.augment, self.data.augment_copies, self.data.augment_rate)
+            values["data"] = [fingerprint, *how]
         for name in UNSEEN:
             values["training"].pop(name, None)
         # The rate that is used: a method's default may be measured anew.

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from finetune import compare
+from finetune import Completion, Data, Pretrained, Recipe, Run, compare
 from finetune.reports import tables
-from finetune.verbs.compare import Row, Scores
+from finetune.verbs.compare import Row, Scores, _rows
 from tests.conftest import build, tokenizer
 
 STUDY = '''"""A study of a test's own."""
@@ -110,3 +110,46 @@ def test_a_mistake_in_one_arm_stops_before_anything_runs(study: Path) -> None:
     with pytest.raises(ValueError, match="bloks"):
         compare(["mine"], seeds=[0])
     assert not (study / "runs").exists()
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_an_arm_below_a_floor_is_marked_in_every_table(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    higher: bool,
+) -> None:
+    def scores(value: float) -> dict[str, dict[str, object]]:
+        return {"loss": {"value": value, "higher_is_better": higher, "split": "test", "n": 9}}
+
+    cost = dict.fromkeys(("train_seconds", "peak_memory_bytes", "trainable_parameters"), 1.0)
+    cost |= dict.fromkeys(("model_bytes", "total_parameters", "steps"), 1.0)
+    runs = []
+    for arm, sign in (("low", -1), ("high", 1)):
+        for seed, value in enumerate((2 + sign, 2 + sign * 0.5)):
+            recipe = Recipe(Pretrained("tiny-gpt2"), Completion(), Data(), name=f"mine/{arm}")
+            metrics = {"quality": scores(value), "untouched": {}, "cost": cost}
+            metrics |= {"floors": {"majority": scores(2.0), "other": {}}}
+            metrics |= {"diagnosis": {"text": "One thing. Another."}}
+            runs.append(Run(tmp_path / f"{arm}-{seed}", recipe, metrics))
+            runs[-1].folder.mkdir()
+            (runs[-1].folder / "predictions.jsonl").write_text("")
+    monkeypatch.setattr(tables, "console", Console(width=200))
+    rows = _rows(runs)
+    marked = {row.name: row.below for row in rows}
+    low, high = ("loss",) * higher, ("loss",) * (not higher)
+    assert marked == {"majority (floor)": (), "mine/low": low, "mine/high": high}
+    tables.print_comparison(rows)
+    tables.write_comparison(rows, "somewhere", tmp_path)
+    shown = capsys.readouterr().out
+    for text in (shown, (tmp_path / "compare.md").read_text()):
+        assert ("1.25 ± 0.3536*" in text) == higher
+        assert ("2.75 ± 0.3536*" in text) == (not higher)
+        assert tables.NOTE in text
+    for run, score in zip(runs[1:3], ("1.5", "3"), strict=True):
+        tables.print_result(run)
+        shown = capsys.readouterr().out
+        is_low = higher == (score == "1.5")
+        assert (f"{score}*" in shown) == is_low
+        assert (f"{tables.NOTE}: majority" in shown) == is_low
+        assert "diagnosis: One thing. Another." in shown

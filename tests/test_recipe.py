@@ -50,6 +50,7 @@ METHODS: list[Method] = [
 OTHERS: list[dict[str, Any]] = [
     {"data": Data("owner/set", config="en", train="a", test="b", columns={"x": "source"}, limit=5)},
     {"data": Data(train="a.csv", columns={"class": "target"}, group="class")},
+    {"data": Data(train="a.csv", augment="mixed", augment_copies=3, augment_rate=0.2)},
     {"decoding": Decoding(9, do_sample=True, temperature=0.5, top_k=0, num_return_sequences=2)},
     {"training": Training(max_steps=3, learning_rate=None, bf16=True, lr_scheduler_type="cosine")},
     {"training": Training(output_dir="x", report_to=["tensorboard"], learning_rate=0.0)},
@@ -114,6 +115,8 @@ def test_a_file_that_is_no_recipe_is_refused(values: Any, message: str) -> None:
     [
         {"model": Pretrained("tiny-t5")},
         {"model": Pretrained("tiny-gpt2", dtype="bfloat16")},
+        {"model": Pretrained("tiny-gpt2", dropout=0.2)},
+        {"data": Data(train="a.jsonl", augment="delete")},
         {"task": Completion(max_prompt_tokens=5)},
         {"task": LanguageModeling()},
         {"method": Partial("norms")},
@@ -134,6 +137,21 @@ def test_a_file_that_is_no_recipe_is_refused(values: Any, message: str) -> None:
 )
 def test_what_decides_the_result_makes_another_run(changes: dict[str, Any]) -> None:
     assert replace(RECIPE, **changes).identity("rows") != RECIPE.identity("rows")
+
+
+def test_how_rows_are_augmented_is_part_of_a_run() -> None:
+    once = Data(train="a.jsonl", augment="delete")
+    found = {
+        replace(RECIPE, data=data).identity("rows")
+        for data in (
+            RECIPE.data,
+            once,
+            replace(once, augment="swap"),
+            replace(once, augment_copies=2),
+            replace(once, augment_rate=0.2),
+        )
+    }
+    assert len(found) == 5
 
 
 def test_other_rows_make_another_run() -> None:
@@ -192,6 +210,24 @@ def test_every_other_field_is_hugging_faces_by_its_own_name() -> None:
     assert args.remove_unused_columns is False
     assert args.metric_for_best_model == "bits_per_byte"
     assert args.greater_is_better is False
+
+
+@pytest.mark.parametrize("steps", [{}, {"eval_steps": 4}, {"logging_steps": 3}], ids=str)
+def test_where_the_best_is_kept_every_evaluation_is_saved(steps: dict[str, Any]) -> None:
+    training = Training(eval_strategy="steps", save_strategy="steps", **steps)
+    args = resolved(training)
+    assert args.save_steps == args.eval_steps == next(iter(steps.values()), 10)
+    for save_steps in (7, 8):
+        with pytest.raises(ValueError, match="can only be kept where they are saved"):
+            resolved(replace(training, save_steps=save_steps, eval_steps=2))
+    assert resolved(replace(training, load_best_model_at_end=False)).save_steps == 500
+
+
+def test_patience_is_part_of_a_run_and_none_or_at_least_one() -> None:
+    patient = replace(RECIPE, training=Training(early_stopping_patience=5))
+    assert patient.identity("rows") != RECIPE.identity("rows")
+    with pytest.raises(ValueError, match="early_stopping_patience is 0"):
+        resolved(Training(early_stopping_patience=0))
 
 
 def test_without_validation_nothing_waits_for_it() -> None:

@@ -185,6 +185,10 @@ def floors(prepared: Prepared, split: str) -> dict[str, Quality]:
     if prepared.shape.head.kind != "text":
         return _label_floors(prepared, split)
     encoded, train = prepared.encoded[split], prepared.encoded["train"]
+    if prepared.recipe.data.augment is not None:  # a floor learns from the rows as they are
+        train = prepared.recipe.task.encode(
+            prepared.splits.train, prepared.tokenizer, prepared.shape, training=True
+        )
     labels = [_scored(row) for row in encoded.rows["labels"]]
     # A head may be wider than the vocabulary (padded to a round number): the tokenizer's counts.
     size = len(prepared.tokenizer)

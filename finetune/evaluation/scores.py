@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import regex  # type: ignore[import-untyped]  # ships no types
 
+from finetune.augment import UNSPACED
+
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
 
@@ -176,10 +178,8 @@ class Rouge(TextScore):
 class Words:
     """Tokens for ROUGE: lower-case words of any script, without punctuation."""
 
-    # Scripts written without spaces: there each character, with its marks, is a token.
-    _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
     _TOKEN = regex.compile(
-        rf"(?V1)[\p{{L}}\p{{N}}&&[{_UNSPACED}]]\p{{M}}*|[\p{{L}}\p{{N}}\p{{M}}--[{_UNSPACED}]]+"
+        rf"(?V1)[\p{{L}}\p{{N}}&&[{UNSPACED}]]\p{{M}}*|[\p{{L}}\p{{N}}\p{{M}}--[{UNSPACED}]]+"
     )
 
     def tokenize(self, text: str) -> list[str]:

@@ -42,6 +42,9 @@ class Pretrained:
     """The attention kernel; none: what transformers chooses."""
     trust_remote_code: bool = False
     """Run the model's own code from its repository. Only for authors you trust."""
+    dropout: float | None = None
+    """In place of every dropout rate that the model's config has; none: as the checkpoint says. It
+    acts in training only, and is saved in the config as any model's is."""
 
     @property
     def hub_id(self) -> str | None:
@@ -69,15 +72,22 @@ class Pretrained:
 
         name, options = self._source()
         packed = "gguf_file" in options
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ValueError(f"model.dropout is {self.dropout:g}; it must be at least 0, below 1")
+        rates: tuple[str, ...] = ()
         try:
             config = AutoConfig.from_pretrained(name, **options)
+            rates = () if self.dropout is None else dropout_rates(config)
+            for rate in rates:
+                setattr(config, rate, self.dropout)
             tokenizer = AutoTokenizer.from_pretrained(name, **options)
             kind = stored_head(config) if head is None else head.kind
+            named = head is not None and kind != "text"
             if head is not None:
                 _name_labels(config, head)
             model, info = auto_class(config, kind).from_pretrained(
                 name,
-                **({} if head is None or kind == "text" else {"config": config}),
+                **({"config": config} if named or rates else {}),
                 # A classifier of other classes keeps its body and gets a new head.
                 ignore_mismatched_sizes=kind != "text",
                 dtype=self.dtype,
@@ -94,6 +104,11 @@ class Pretrained:
                     "bundled and offline: tiny-gpt2, tiny-t5"
                 ) from error
             raise ValueError(f"model {self.name!r} cannot be loaded: {_reason(error)}") from error
+        if self.dropout is not None and not rates:
+            raise ValueError(
+                f"model.dropout {self.dropout:g}: the config of {self.name!r}, of type "
+                f"{config.model_type}, has no dropout rate; leave it out"
+            )
         if packed:
             model.name_or_path = self.name  # an adapter finds the file by it, not by its folder
         # transformers makes up an empty tokenizer where the files of one are missing.
@@ -209,6 +224,21 @@ class Scratch:
         give_pad_token(model, tokenizer)
         read_last_token(model)
         return Loaded(model, tokenizer, frozenset(name for name, _ in model.named_parameters()))
+
+
+def dropout_rates(config: PreTrainedConfig) -> tuple[str, ...]:
+    """The config's fields that are rates of dropout, whatever the architecture calls them.
+
+    Not among them: what drops weights or whole layers (weight_drop, layerdrop, drop_path), and a
+    rate of None, which follows another.
+    """
+    return tuple(
+        name
+        for name, value in config.to_dict().items()
+        if ("dropout" in name or name.endswith("pdrop"))
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    )
 
 
 def auto_class(config: PreTrainedConfig, kind: Kind = "text") -> Any:

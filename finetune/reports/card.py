@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.models import BUNDLED, Pretrained
 from finetune.models.saved import HEAD
-from finetune.reports.tables import SHOWN, below, number, shown
+from finetune.reports.diagnosis import below
+from finetune.reports.tables import BELOW, NOTE, SHOWN, number, shown
 from finetune.tasks import Classification, Completion, SpanCorruption, Tagging
 
 if TYPE_CHECKING:
@@ -199,9 +200,16 @@ def _origin(run: Run, base: str | None, licence: dict[str, str], manifest: dict[
         source = f"[{dataset}](https://huggingface.co/datasets/{dataset})"
         source += f", {data.config}" if data.config else ""
     sizes = ", ".join(f"{split} {count:,}" for split, count in manifest["examples"].items())
+    changed = ""
+    if data.augment is not None:
+        changed = (
+            f"; of train, at most {data.augment_copies} changed for each row as it is "
+            f"({data.augment}, {data.augment_rate:g} of the words)"
+        )
     lines = [
         f"- **Base model**: {origin}",
-        f"- **Data**: {source}; examples: {sizes}; fingerprint `{manifest['fingerprint']}`",
+        f"- **Data**: {source}; examples: {sizes}{changed}; "
+        f"fingerprint `{manifest['fingerprint']}`",
         f"- **Task**: `{_code(recipe.task)}`",
         f"- **Method**: `{_code(recipe.method)}`",
         *(f"  - {line}" for line in manifest["trained"]),
@@ -359,11 +367,13 @@ def _results(run: Run) -> str:
     columns = {name: quality for name, quality in columns.items() if quality}
     if not metrics["quality"]:
         return "Not measured: the data had neither a test nor a validation split."
+    low = below(metrics["quality"], metrics["floors"])
     rows = [["", *columns], [":---", *["---:"] * len(columns)]]
     for metric, label in shown(columns.values()).items():
         entries = [quality.get(metric) for quality in columns.values()]
         better = "higher" if next(filter(None, entries))["higher_is_better"] else "lower"
         cells = [number(entry["value"]) if entry else "" for entry in entries]
+        cells[0] += BELOW * (metric in low)
         rows.append([f"{label.replace('|', '/')} ({better} is better)", *cells])
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     entry = next(iter(metrics["quality"].values()))
@@ -372,8 +382,9 @@ def _results(run: Run) -> str:
         about.append("*Untouched*: the base model before training.")
     if any("floor" in name for name in columns):
         about.append(f"*Floors* need no model: {FLOORS[type(run.recipe.task).__name__]}.")
+    if low:
+        about.append(f"\\{NOTE}.")
     about.append(LOSSES.get(type(run.recipe.task).__name__, LOSSES["text"]))
-    about += [f"The model is {line}." for line in below(metrics, run.recipe.task.metric)]
     return f"{table}\n\n{' '.join(about)}"
 
 

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from finetune.reports.diagnosis import below
+
 if TYPE_CHECKING:
     from finetune.evaluation.evaluate import Quality
     from finetune.prepare import Prepared
@@ -43,26 +45,16 @@ SHOWN = {
 }
 """Metrics, in the order and under the names in which tables show them."""
 
+BELOW = "*"
+"""After a score that is worse than a floor's."""
+NOTE = f"{BELOW} worse than a floor"
+
 
 def shown(qualities: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """The metrics that any of these has, by name, as tables show them; F1 by class last."""
     there = dict.fromkeys(name for quality in qualities for name in quality)
     single = {n: f"F1 of {n.removeprefix('f1_')}" for n in there if n.startswith("f1_")}
     return {name: label for name, label in SHOWN.items() if name in there} | single
-
-
-def below(metrics: Mapping[str, Any], metric: str) -> list[str]:
-    """Lines about the floors that do better by the task's metric than the model."""
-    label = SHOWN.get(metric, metric)
-    mine = metrics["quality"].get(metric)
-    lines = []
-    for name, quality in metrics["floors"].items():
-        if mine is None or metric not in quality:
-            continue
-        value, floor = mine["value"], quality[metric]["value"]
-        if value < floor if mine["higher_is_better"] else value > floor:
-            lines.append(f"below its floor {name}: {label} {number(value)}, and {number(floor)}")
-    return lines
 
 
 console = Console(highlight=False, soft_wrap=True)
@@ -95,12 +87,17 @@ def print_result(run: Run) -> None:
         table.add_column("")
         for name in columns:
             table.add_column(name, justify="right")
+        low = below(metrics["quality"], metrics["floors"])
         for metric, label in shown(columns.values()).items():
             values = [quality.get(metric) for quality in columns.values()]
-            table.add_row(escape(label), *(number(v["value"]) if v else "" for v in values))
+            cells = [number(v["value"]) if v else "" for v in values]
+            if metric in low:
+                cells[0] += BELOW  # the first column is the model's
+            table.add_row(escape(label), *cells)
         console.print(table)
-        for line in below(metrics, run.recipe.task.metric):
-            console.print(escape(line), style="yellow")
+        floors = dict.fromkeys(name for names in low.values() for name in names)
+        if floors:
+            console.print(f"{NOTE}: {', '.join(floors)}", style="yellow")
     if run.predictions() and "probabilities" in run.predictions()[0]:
         _print_confusion(run.predictions())
     samples = {row["input"]: row for row in run.predictions() if "prediction" in row}
@@ -115,6 +112,8 @@ def print_result(run: Run) -> None:
         f"{cost['steps']} steps in {cost['train_seconds']:.0f} s, "
         f"peak memory {cost['peak_memory_bytes'] / 2**20:.0f} MiB"
     )
+    if "diagnosis" in metrics:  # a run of an earlier version has none
+        console.print(f"diagnosis: {escape(metrics['diagnosis']['text'])}")
     console.print(f"result: {escape(str(run.folder))}  (model/ is an ordinary checkpoint)")
 
 
@@ -171,6 +170,8 @@ def print_comparison(rows: Sequence[Row]) -> None:
         narrow = [name for name in first if name in there][:2]
         table = _table(_cells(rows, narrow, spread=False))
     console.print(table)
+    if any(row.below for row in rows):
+        console.print(NOTE, style="yellow")
 
 
 def _table(cells: list[list[str]]) -> Table:
@@ -193,7 +194,8 @@ def write_comparison(rows: Sequence[Row], circumstances: str, folder: Path) -> N
     """compare.md and compare.json."""
     folder.mkdir(parents=True, exist_ok=True)
     text = _markdown(_cells(rows, shown(row.quality for row in rows)))
-    (folder / "compare.md").write_text(f"{text}\n\n{circumstances}\n", encoding="utf-8")
+    note = f"\n\n\\{NOTE}" if any(row.below for row in rows) else ""
+    (folder / "compare.md").write_text(f"{text}\n\n{circumstances}{note}\n", encoding="utf-8")
     values = json.dumps({"rows": [asdict(row) for row in rows], "of": circumstances}, indent=2)
     (folder / "compare.json").write_text(values + "\n", encoding="utf-8")
     console.print(
@@ -212,7 +214,9 @@ def _cells(rows: Sequence[Row], metrics: Iterable[str], *, spread: bool = True) 
     lines = [header]
     for row in rows:
         cells = [row.name.removeprefix(prefix), str(row.seeds or "")]
-        cells += [_score(row.quality.get(name), spread) for name in metrics]
+        cells += [
+            _score(row.quality.get(name), spread) + BELOW * (name in row.below) for name in metrics
+        ]
         if row.cost:
             cells += [
                 f"{row.cost['train_seconds']:.0f}",

@@ -48,6 +48,7 @@ class Classification:
     class (Lin et al. 2017). resample: training rows of every class are read equally often."""
 
     metric: ClassVar[str] = "macro_f1"
+    targets: ClassVar[tuple[str, ...]] = ("label",)
     generates: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -61,6 +61,11 @@ class Completion:
         return template_columns(self.prompt)
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns that are learned."""
+        return template_columns(self.completion)
+
+    @property
     def columns(self) -> Mapping[str, type]:
         return dict.fromkeys(
             [*template_columns(self.prompt), *template_columns(self.completion)], str

@@ -42,6 +42,7 @@ class LanguageModeling:
 
     metric: ClassVar[str] = "bits_per_byte"
     inputs: ClassVar[tuple[str, ...]] = ("text",)
+    targets: ClassVar[tuple[str, ...]] = ("text",)
     generates: ClassVar[bool] = False
 
     @property
@@ -113,6 +114,7 @@ class SpanCorruption:
 
     metric: ClassVar[str] = "loss"
     inputs: ClassVar[tuple[str, ...]] = ("text",)
+    targets: ClassVar[tuple[str, ...]] = ("text",)
     generates: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

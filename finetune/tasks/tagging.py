@@ -52,6 +52,10 @@ class Tagging:
         return (self.tokens,)
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        return (self.tags,)
+
+    @property
     def columns(self) -> Mapping[str, tuple[type, ...]]:
         return {self.tokens: (list, str), self.tags: (list, str)}
 

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.integrations.neftune import neftune_post_forward_hook
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_pt_utils import BatchRebalanceSampler, LengthGroupedSampler
 from transformers.trainer_utils import EvalLoopOutput
@@ -90,6 +98,47 @@ class FinetuneTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         if args.disable_tqdm:
             self.remove_callback(ProgressCallback)
+        patience = prepared.recipe.training.early_stopping_patience
+        if patience is not None and args.load_best_model_at_end:
+            self.add_callback(EarlyStoppingCallback(patience))
+        # Trainer's own hook is on the module that T5 and BART never call.
+        self.neftune_noise_alpha = None
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """With `neftune_noise_alpha` (Jain et al. 2023) every lookup of an input embedding gets
+        noise, an encoder's and a decoder's, in training only."""
+        alpha = self.args.neftune_noise_alpha
+        hooks = []
+        if alpha is not None:
+            model = self._prepared.model
+            weight = model.get_input_embeddings().weight
+            # T5 and BART look up one matrix through several modules.
+            for module in model.modules():
+                if isinstance(module, torch.nn.Embedding) and module.weight is weight:
+                    module.neftune_noise_alpha = alpha  # type: ignore[assignment]  # the hook's
+                    hooks.append(module.register_forward_hook(neftune_post_forward_hook))
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _init_training_state(
+        self, max_steps: int, num_update_steps_per_epoch: int, num_train_epochs: int, *args: Any
+    ) -> tuple[int, int]:
+        """Nothing is left to do for a run that had stopped when it was killed; Trainer would take
+        another step."""
+        begun: tuple[int, int] = super()._init_training_state(
+            max_steps, num_update_steps_per_epoch, num_train_epochs, *args
+        )
+        stopped = any(
+            callback.early_stopping_patience_counter >= callback.early_stopping_patience
+            for callback in self.callback_handler.callbacks
+            if isinstance(callback, EarlyStoppingCallback)
+        )
+        if stopped or self.state.global_step >= max_steps:
+            return num_train_epochs, 0
+        return begun
 
     def compute_loss(
         self,
@@ -307,7 +356,8 @@ class History(TrainerCallback):
         if resumed_from is not None and is_first():
             step = int(resumed_from.name.split("-")[1])
             points = [json.loads(line) for line in path.read_text().splitlines()]
-            points = [point for point in points if point["step"] <= step]  # the rest comes again
+            # The rest comes again.
+            points = [p for p in points if p["step"] <= step and "stopped_early" not in p]
             self.before = max((point["seconds"] for point in points), default=0.0)
         if is_first():
             path.write_text("".join(json.dumps(point) + "\n" for point in points))
@@ -327,10 +377,7 @@ class History(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero or logs is None or "train_runtime" in logs:
             return
-        seconds = round(self.seconds(), 2)
-        point = {"step": state.global_step, **logs, "seconds": seconds}
-        with self.path.open("a") as file:
-            file.write(json.dumps(point) + "\n")
+        seconds = self._write({"step": state.global_step, **logs})
         shown = ", ".join(
             f"{label} {logs[key]:.4g}"
             for key, label in (
@@ -347,6 +394,27 @@ class History(TrainerCallback):
         print(
             f"  step {state.global_step}/{state.max_steps}  {shown}  ({seconds:.0f} s)", flush=True
         )
+
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        if state.is_world_process_zero and state.global_step < state.max_steps:
+            self._write({"step": state.global_step, "epoch": state.epoch, "stopped_early": True})
+            print(
+                f"  stopped at step {state.global_step} of {state.max_steps}: none better since "
+                f"step {state.best_global_step} (training.early_stopping_patience)",
+                flush=True,
+            )
+
+    def _write(self, point: Mapping[str, Any]) -> float:
+        seconds = round(self.seconds(), 2)
+        with self.path.open("a") as file:
+            file.write(json.dumps({**point, "seconds": seconds}) + "\n")
+        return seconds
 
 
 def sound_checkpoint(folder: Path) -> Path | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
+from finetune.reports.diagnosis import below
 from finetune.verbs.run import Run, is_finished
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Row:
     """Runs behind it; 0: a floor or an untouched model, which no seed changes."""
     quality: Scores
     cost: dict[str, float]
+    below: tuple[str, ...] = ()
+    """Metrics in which the mean is worse than a floor's value."""
 
 
 def compare(
@@ -153,7 +156,11 @@ def _rows(runs: Sequence[Run]) -> list[Row]:
             "trainable_parameters": costs[0]["trainable_parameters"],
             "model_bytes": costs[0]["model_bytes"],
         }
-        ordered.append(Row(name, len(of_arm), scores, cost))
+        averages = {
+            metric: {**entry, "value": scores[metric][0]} for metric, entry in qualities[0].items()
+        }
+        low = tuple(below(averages, of_arm[0].metrics["floors"]))
+        ordered.append(Row(name, len(of_arm), scores, cost, low))
     return ordered
 
 

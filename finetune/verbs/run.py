@@ -26,6 +26,7 @@ from finetune.models.saved import HEAD
 from finetune.prepare import Prepared, prepare
 from finetune.processes import is_first, on_first, start
 from finetune.recipe import Recipe
+from finetune.reports.diagnosis import diagnose
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -42,7 +43,7 @@ class Run:
     folder: Path
     recipe: Recipe
     metrics: dict[str, Any]
-    """What metrics.json holds: quality, untouched, floors, cost."""
+    """What metrics.json holds: quality, validation, untouched, floors, cost, diagnosis."""
 
     @classmethod
     def read(cls, folder: Path) -> Run:
@@ -175,21 +176,35 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
     peak = (
         torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _peak_resident_bytes()
     )
-    metrics = {
+    steps, of = trainer.state.global_step, trainer.state.max_steps
+    metrics: dict[str, Any] = {
         "quality": evaluation.quality,
         "validation": _best(trainer),
+        "stopped_early": {"step": steps, "of": of} if steps < of else None,
         **before,
         "cost": {
             "train_seconds": round(train_seconds, 2),
             "peak_memory_bytes": max(gather_object([peak])),  # of the process that took most
             "tokens_per_second": round(read / train_seconds, 1),  # of all processes together
-            "steps": trainer.state.global_step,
+            "steps": steps,
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
             "total_parameters": sum(p.numel() for p in parameters),
             "model_bytes": sum(path.stat().st_size for path in (folder / "model").iterdir()),
         },
     }
-    on_first(lambda: _finish(Run(folder, recipe, metrics), evaluation))
+
+    def diagnosed() -> dict[str, Any]:
+        lines = (folder / "history.jsonl").read_text().splitlines()
+        found = diagnose(
+            [json.loads(line) for line in lines],
+            metrics,
+            recipe.task.metric,
+            kept=_kept(trainer),
+            comparable=not recipe.training.label_smoothing_factor,
+        )
+        return {"diagnosis": asdict(found)}
+
+    on_first(lambda: _finish(Run(folder, recipe, metrics | diagnosed()), evaluation))
 
 
 def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
@@ -278,16 +293,21 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
         decoding.save_pretrained(str(folder))
 
 
+def _kept(trainer: FinetuneTrainer) -> int | None:
+    """The step whose weights were kept for their score; none: the last are."""
+    best = trainer.state.best_model_checkpoint
+    if best is None or not trainer.args.load_best_model_at_end:
+        return None
+    return int(Path(best).name.rpartition("-")[2])
+
+
 def _best(trainer: FinetuneTrainer) -> dict[str, Any]:
-    """By what the kept weights were chosen."""
+    """What validation says of the kept weights."""
     points = [point for point in trainer.state.log_history if "eval_loss" in point]
     if not points:
         return {}
-    metric = f"eval_{(trainer.args.metric_for_best_model or 'loss').removeprefix('eval_')}"
-    best = points[-1]
-    if trainer.args.load_best_model_at_end:
-        choose = max if trainer.args.greater_is_better else min
-        best = choose(points, key=lambda point: point[metric])
+    kept = _kept(trainer)
+    best = next((point for point in points if point["step"] == kept), points[-1])
     shown = ("loss", "bits_per_byte", "accuracy", "macro_f1", "entity_f1")
     names = [name for name in shown if f"eval_{name}" in best]
     values = {name: best[f"eval_{name}"] for name in names}

@@ -11,7 +11,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from transformers import AutoConfig, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 from transformers.trainer_utils import validate_quantization_for_training
 
 from finetune.generation import Decoding, generate
@@ -328,3 +328,69 @@ def test_config_fields_may_go_by_the_common_name_of_their_architecture() -> None
     model = Scratch("gpt2", {"hidden_size": 32, "num_attention_heads": 2, "n_layer": 1}, None, 400)
     config = model.load(TEXTS).model.config
     assert (config.n_embd, config.n_head, config.n_layer) == (32, 2, 1)
+
+
+# ------------------------------------------------------------------------------ dropout
+
+
+def saved_without_dropout(folder: Path, kind: str) -> str:
+    """A tiny model of each kind with its dropout off, and a tokenizer."""
+    tok = tokenizer("t5" if kind in ("t5", "lstm_seq2seq") else "gpt2")
+    tok.save_pretrained(str(folder))
+    if kind in ("gpt2", "t5"):
+        build(kind).save_pretrained(str(folder))
+        return str(folder)
+    config: dict[str, Any] = {"hidden_size": 16, "is_encoder_decoder": kind == "lstm_seq2seq"}
+    if kind == "bert":
+        config = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+        config |= {"intermediate_size": 16, "is_decoder": True}
+        config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    if kind == "mamba":
+        config = {"hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
+    architecture = kind.removesuffix("_seq2seq")
+    model = Scratch(architecture, config, tokenizer=str(folder)).load().model
+    model.save_pretrained(str(folder))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("gpt2", ("resid_pdrop", "embd_pdrop", "attn_pdrop")),
+        ("t5", ("dropout_rate",)),
+        ("bert", ("hidden_dropout_prob", "attention_probs_dropout_prob")),
+        ("lstm", ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout")),
+        ("lstm_seq2seq", ("input_dropout", "hidden_dropout", "output_dropout")),
+    ],
+)
+def test_dropout_reaches_every_rate_of_the_model_and_acts_in_training_only(
+    tmp_path: Path, kind: str, fields: tuple[str, ...]
+) -> None:
+    name = saved_without_dropout(tmp_path, kind)
+    plain, dropped = Pretrained(name).load().model, Pretrained(name, dropout=0.3).load().model
+    assert all(getattr(plain.config, field) == 0 for field in fields)
+    assert all(getattr(dropped.config, field) == 0.3 for field in fields)
+    if kind.startswith("lstm"):
+        assert dropped.config.weight_drop == 0  # drops weights, not what they make
+    ids = torch.tensor([[5, 6, 7, 8]])
+    inputs = {"input_ids": ids}
+    if dropped.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = ids
+    rates = {module.p for module in dropped.modules() if isinstance(module, torch.nn.Dropout)}
+    assert rates <= {0.3}
+    for model, varies in ((plain, False), (dropped, True)):
+        model.train()
+        assert torch.equal(model(**inputs).logits, model(**inputs).logits) != varies
+    assert torch.equal(dropped.eval()(**inputs).logits, plain.eval()(**inputs).logits)
+    dropped.save_pretrained(str(tmp_path / "again"))
+    tokenizer("gpt2").save_pretrained(str(tmp_path / "again"))
+    again = AutoConfig.from_pretrained(str(tmp_path / "again"))
+    assert all(getattr(again, field) == 0.3 for field in fields)
+
+
+def test_a_model_without_dropout_refuses_it_and_a_rate_is_below_one(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"of type mamba, has no dropout rate; leave it out"):
+        Pretrained(saved_without_dropout(tmp_path, "mamba"), dropout=0.1).load()
+    for rate in (1.0, -0.1):
+        with pytest.raises(ValueError, match=r"model\.dropout is .*; it must be at least 0"):
+            Pretrained("tiny-gpt2", dropout=rate).load()

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.functional import dropout
+from torch.nn.functional import adaptive_max_pool1d, dropout
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import GenerationMixin, PreTrainedModel
 from transformers import initialization as init
@@ -637,15 +637,17 @@ class LSTMForSequenceClassification(LSTMPreTrainedModel):
             output_hidden_states=output_hidden_states,
         )
         hidden = read.last_hidden_state
-        real = torch.ones_like(hidden[..., 0]) if attention_mask is None else attention_mask
-        last = hidden[:, -1]  # padding repeats the last real token
+        last, largest, mean = hidden[:, -1], hidden, hidden.mean(1)  # padding repeats the last real
+        first = hidden[:, 0]
+        if attention_mask is not None and not attention_mask.all():
+            real = attention_mask[..., None].bool()
+            largest = hidden.masked_fill(~real, torch.finfo(hidden.dtype).min)
+            mean = (hidden * real).sum(1) / real.sum(1)
+            first = _pick(hidden, attention_mask.int().argmax(1)[:, None])[:, 0]
+        largest = adaptive_max_pool1d(largest.mT, 1)[..., 0]
         if self.model.bidirectional:  # what reads from right to left ends at the first real token
             half = hidden.shape[-1] // 2
-            first = _pick(hidden, real.int().argmax(1)[:, None])[:, 0]
             last = torch.cat([last[:, :half], first[:, half:]], -1)
-        real = real[..., None].bool()
-        largest = hidden.masked_fill(~real, torch.finfo(hidden.dtype).min).amax(1)
-        mean = (hidden * real).sum(1) / real.sum(1)
         pooled = torch.cat([last, largest, mean], -1)
         logits = self.classifier(dropout(pooled, self.config.classifier_dropout, self.training))
         loss = None
