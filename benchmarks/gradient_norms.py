@@ -89,7 +89,7 @@ def gradient_norms(model: LSTMForCausalLM, pieces: Tensor, distance: int) -> Ten
     from torch.nn.functional import cross_entropy
 
     given, label = pieces[:, :-1], pieces[:, -1]
-    split = given.shape[1] - max(distance, 1)
+    split = given.shape[1] - (distance or 2)  # of one position no recurrent layer is called
     with torch.no_grad():
         past = model(given[:, :split], use_cache=True, logits_to_keep=1).past_key_values
     remembered = past.layers[:-1]  # the last is the model's own output
@@ -111,6 +111,8 @@ def gradient_norms(model: LSTMForCausalLM, pieces: Tensor, distance: int) -> Ten
         # Only an LSTM reads its second.
         found = torch.autograd.grad(loss, tensors, retain_graph=True, allow_unused=True)
         gradients = [gradient for gradient in found if gradient is not None]
+        if not distance:
+            gradients = [gradient[:, -1] for gradient in gradients]
         norms.append(torch.cat(gradients, -1).norm(dim=-1).flatten())
     return torch.stack(norms)
 
