@@ -1,4 +1,7 @@
-"""tiny-gpt2, every weight trained, at the method's default rate."""
+"""tiny-gpt2, every weight trained, at the method's default rate.
+
+Result: README.md beside this file.
+"""
 
 from finetune import Full, Pretrained, Recipe
 

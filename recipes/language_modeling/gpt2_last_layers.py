@@ -1,4 +1,7 @@
-"""tiny-gpt2, its last two blocks and the norm above them trained."""
+"""tiny-gpt2, its last two blocks and the norm above them trained.
+
+Result: README.md beside this file.
+"""
 
 from finetune import Partial, Pretrained, Recipe
 

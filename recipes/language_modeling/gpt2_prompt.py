@@ -1,4 +1,7 @@
-"""tiny-gpt2 frozen, with 20 trained embeddings before every block."""
+"""tiny-gpt2 frozen, with 20 trained embeddings before every block.
+
+Result: README.md beside this file.
+"""
 
 from finetune import Pretrained, PromptTuning, Recipe
 

@@ -1,6 +1,7 @@
 """A GPT-2 of tiny-gpt2's shape from fresh weights: the Transformer beside the LSTM.
 
 Rate, decay and beta2: those of pretrain/tiny_gpt2.
+Result: README.md beside this file.
 """
 
 from dataclasses import replace

@@ -2,6 +2,8 @@
 
 The setting of pytorch/examples' word_language_model (200 units, batch 20, 35 steps of
 back-propagation, 6 epochs), with tied weights, AdamW and the dropout of Merity et al. 2017.
+Rate: the better of 1e-3 and 3e-3 after 1,300 steps.
+Result: test perplexity 123.7 in 58 minutes, 2.4 GiB, one thread of a CPU.
 """
 
 from finetune import LanguageModeling, Recipe, Scratch, Training
