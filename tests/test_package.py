@@ -70,7 +70,8 @@ def test_wheel_carries_studies_and_tiny_models_and_no_other_top_level_package(bu
         names = set(archive.namelist())
     recipes = {
         f"finetune/{path.relative_to(CHECKOUT).as_posix()}"
-        for path in (CHECKOUT / "recipes").glob("*/*.py")
+        for path in (CHECKOUT / "recipes").glob("*/*")
+        if path.is_file()
     }
     assert "finetune/recipes/quickstart/gpt2_last_layers.py" in recipes
     assert {name for name in names if name.startswith("finetune/recipes/")} == recipes
