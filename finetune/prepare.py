@@ -91,15 +91,18 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
             "travels in the cache, which checkpointing switches off"
         )
     if isinstance(task, LanguageModeling) and task.consecutive:
+        if checkpointing:
+            raise ValueError(
+                "training.gradient_checkpointing cannot be used with task.consecutive: computed "
+                "again, a block would not find its state"
+            )
         for name, usual, why in (
             ("train_sampling_strategy", "random", "consecutive blocks have an order"),
-            ("gradient_checkpointing", None, "computed again, a block would not find its state"),
-            ("activation_checkpointing", None, "computed again, a block would not find its state"),
             ("auto_find_batch_size", False, "each row of the batch is a stream"),
             ("ignore_data_skip", False, "a resumed run goes on where its state is"),
         ):
             value = getattr(recipe.training, name)
-            if value not in (usual, False):
+            if value != usual:
                 raise ValueError(
                     f"training.{name} {value} cannot be used with task.consecutive: {why}"
                 )

@@ -177,6 +177,11 @@ class Scratch:
             ) from error
         # Ours is one architecture for both; of the others each is one or the other.
         encoder_decoder = self.config.get("is_encoder_decoder", default.is_encoder_decoder)
+        if self.tokenizer is not None and self.tokens != "bytes":
+            raise ValueError(
+                f"model.tokens {self.tokens} is of a tokenizer that is trained here, and "
+                f"model.tokenizer names another, {self.tokenizer!r}: leave one out"
+            )
         if self.tokenizer is None:
             tokenizer: PreTrainedTokenizerBase
             if self.tokens == "words":

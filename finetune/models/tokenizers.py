@@ -89,6 +89,10 @@ def train_word_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTok
     As Penn Treebank and WikiText are counted (Merity et al. 2016). White space is not kept; a word
     that is not known becomes `<unk>`, which the text may hold itself.
     """
+    if vocab_size < 3:
+        raise ValueError(
+            f"vocab_size {vocab_size}: at least 3, {END_OF_LINE}, {UNKNOWN} and a word"
+        )
     # Counted here: the library's trainer would number special tokens that stand in the text twice.
     words = Counter(word for text in texts for word in text.split())
     del words[END_OF_LINE], words[UNKNOWN]

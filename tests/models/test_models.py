@@ -394,3 +394,8 @@ def test_a_model_without_dropout_refuses_it_and_a_rate_is_below_one(tmp_path: Pa
     for rate in (1.0, -0.1):
         with pytest.raises(ValueError, match=r"model\.dropout is .*; it must be at least 0"):
             Pretrained("tiny-gpt2", dropout=rate).load()
+
+
+def test_words_of_a_tokenizer_that_is_there_already_are_refused() -> None:
+    with pytest.raises(ValueError, match="names another, 'tiny-gpt2'"):
+        Scratch("gpt2", tokenizer="tiny-gpt2", tokens="words").load(TEXTS)

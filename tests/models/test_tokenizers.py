@@ -119,3 +119,8 @@ def test_a_word_tokenizer_that_was_saved_is_the_same(tmp_path: Path) -> None:
     assert again(LINES)["input_ids"] == words(LINES)["input_ids"]
     assert len(again) == len(words)
     assert again.decode(again("the cat")["input_ids"]) == "the cat"
+
+
+def test_a_vocabulary_without_room_for_a_word_is_refused() -> None:
+    with pytest.raises(ValueError, match="vocab_size 2: at least 3"):
+        train_word_tokenizer([LINES], 2)
