@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
             "--from", dest="file", type=Path, metavar="FILE", help="a run's recipe.json, in place"
         )
     added = verb("compare", _compare, "run what is missing, then one table", overrides=True)
-    added.add_argument("recipes", nargs="*", help="studies and recipes")
+    added.add_argument("recipes", nargs="*", help="studies, recipes, and folders of finished runs")
     added.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     added.add_argument("--output", type=Path, help="the folder of the runs and the table")
     added = verb("evaluate", _evaluate, "a finished run's scores, or its loss by available context")

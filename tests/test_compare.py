@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from finetune import Completion, Data, Pretrained, Recipe, Run, compare
+from finetune.evaluation.paired import Difference
 from finetune.reports import tables
-from finetune.verbs.compare import Row, Scores, _rows
+from finetune.verbs.compare import Choice, Row, Scores, _rows
 from tests.conftest import build, tokenizer
 
 STUDY = '''"""A study of a test's own."""
@@ -73,6 +75,28 @@ def test_every_arm_and_seed_runs_once_and_the_table_shows_mean_spread_and_floors
     table = json.loads((study / "runs/mine/compare.json").read_text())
     assert table["rows"][-1]["name"] == "mine/last"
 
+    means = {}
+    for arm in ("mine/full", "mine/last"):
+        metrics = [
+            json.loads((study / f"runs/{arm}/seed-{seed}/metrics.json").read_text())
+            for seed in (0, 1)
+        ]
+        means[arm] = sum(found["validation"]["bits_per_byte"] for found in metrics) / 2
+        validation = rows[arm].validation
+        assert validation is not None
+        assert validation[0] == pytest.approx(means[arm])
+    choice = table["chosen"]
+    assert choice["arm"] == min(means, key=means.__getitem__)
+    value, unigram = (
+        rows[name].quality["bits_per_byte"][0]
+        for name in (choice["arm"], "unigram over base's tokens (floor)")
+    )
+    assert choice["floor"] == "unigram"
+    assert choice["value"] == pytest.approx(value)
+    assert choice["against"]["value"] == pytest.approx(value - unigram)
+    assert choice["against"]["low"] < choice["against"]["value"] < choice["against"]["high"]
+    assert f"Best on validation of 2 arms: {choice['arm'].split('/')[1]}, bits" in markdown
+
     compare(["mine"], seeds=[0, 1])
     assert "4 runs, 0 to do" in capsys.readouterr().out
 
@@ -86,11 +110,36 @@ def test_a_narrow_terminal_shows_whole_names_and_means_without_their_spread(
     rows = [Row(f"mine/gpt2_feed_forward_{number}", 3, scores, cost) for number in (1, 2)]
     for width, spread in ((80, False), (200, True)):
         monkeypatch.setattr(tables, "console", Console(width=width))
-        tables.print_comparison(rows)
+        tables.print_comparison(rows, None)
         shown = capsys.readouterr().out
         assert " gpt2_feed_forward_2 " in shown
         assert "7,000,000" in shown
         assert ("± 0.0625" in shown) == spread
+
+
+@pytest.mark.parametrize(
+    ("higher", "bounds", "says"),
+    [
+        (
+            True,
+            (-2, -1.5, -1),
+            "-1.5 from the floor majority (95 % interval -2 to -1): shown worse",
+        ),
+        (False, (-2, -1.5, -1), "shown better"),
+        (True, (1, 1.5, 2), "+1.5 from the floor majority (95 % interval +1 to +2): shown better"),
+        (False, (1, 1.5, 2), "shown worse"),
+        (True, (-1, 1.5, 2), "not shown to differ"),
+    ],
+)
+def test_the_verdict_says_better_or_worse_by_the_metric_s_own_direction(
+    higher: bool, bounds: tuple[float, float, float], says: str
+) -> None:
+    low, value, high = bounds
+    choice = Choice("mine/last", 3, "macro_f1", higher, 90.0, "test", 88.5, "majority")
+    choice = replace(choice, against=Difference(value, low, high))
+    text = tables.verdict(choice)
+    assert text.startswith("Best on validation of 3 arms: last, macro F1 90. On test it has 88.5")
+    assert text.endswith(f"{says}.")
 
 
 def test_overrides_reach_every_arm_and_get_a_folder_of_their_own(
@@ -103,6 +152,36 @@ def test_overrides_reach_every_arm_and_get_a_folder_of_their_own(
     for arm in ("full", "last"):
         recipe = json.loads((folder / arm / "seed-0" / "recipe.json").read_text())
         assert recipe["data"]["train"] == "other.jsonl"
+
+
+def test_finished_runs_stand_beside_recipes_as_they_are_named_by_their_folders(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rate in ("1e-3", "2e-3"):
+        overrides = ["--training.learning-rate", rate]
+        compare(["mine/full"], seeds=[0, 1], output=Path("rates") / rate, overrides=overrides)
+    capsys.readouterr()
+    rows = {row.name: row for row in compare(["rates/1e-3", "rates/2e-3/full", "mine"], [0])}
+    assert "6 runs, 2 to do" in capsys.readouterr().out
+    arms = {name: row.seeds for name, row in rows.items() if row.seeds}
+    assert arms == {"1e-3/full": 2, "2e-3/full": 2, "mine/full": 1, "mine/last": 1}
+    assert rows["1e-3/full"].quality["loss"] != rows["2e-3/full"].quality["loss"]
+
+    compare(["rates/1e-3", "rates/2e-3/full/seed-0"])
+    assert "3 runs, 0 to do" in capsys.readouterr().out
+    assert "| 1e-3/full | 2 |" in (study / "rates" / "compare.md").read_text()
+    with pytest.raises(ValueError, match=r"--training.seed 3: finished runs .* as they are"):
+        compare(["rates/1e-3"], overrides=["--training.seed", "3"])
+
+
+def test_arms_that_are_scored_on_different_examples_are_refused_before_anything_runs(
+    study: Path,
+) -> None:
+    compare(["mine/full"], seeds=[0], output=Path("one"))
+    other = ["--data.train", "other.jsonl"]
+    with pytest.raises(ValueError, match=r"one/full/seed-0 and mine/last are not scored on the"):
+        compare(["one", "mine/last"], seeds=[0], overrides=other)
+    assert not (study / "runs").exists()
 
 
 def test_a_mistake_in_one_arm_stops_before_anything_runs(study: Path) -> None:
@@ -130,7 +209,7 @@ def test_an_arm_below_a_floor_is_marked_in_every_table(
             recipe = Recipe(Pretrained("tiny-gpt2"), Completion(), Data(), name=f"mine/{arm}")
             metrics = {"quality": scores(value), "untouched": {}, "cost": cost}
             metrics |= {"floors": {"majority": scores(2.0), "other": {}}}
-            metrics |= {"diagnosis": {"text": "One thing. Another."}}
+            metrics |= {"validation": {}, "diagnosis": {"text": "One thing. Another."}}
             runs.append(Run(tmp_path / f"{arm}-{seed}", recipe, metrics))
             runs[-1].folder.mkdir()
             (runs[-1].folder / "predictions.jsonl").write_text("")
@@ -139,8 +218,8 @@ def test_an_arm_below_a_floor_is_marked_in_every_table(
     marked = {row.name: row.below for row in rows}
     low, high = ("loss",) * higher, ("loss",) * (not higher)
     assert marked == {"majority (floor)": (), "mine/low": low, "mine/high": high}
-    tables.print_comparison(rows)
-    tables.write_comparison(rows, "somewhere", tmp_path)
+    tables.print_comparison(rows, None)
+    tables.write_comparison(rows, None, "somewhere", tmp_path)
     shown = capsys.readouterr().out
     for text in (shown, (tmp_path / "compare.md").read_text()):
         assert ("1.25 ± 0.3536*" in text) == higher

@@ -33,6 +33,13 @@ class Evaluation:
     """A row for each example: what predictions.jsonl holds."""
 
 
+@dataclass(frozen=True)
+class Floor:
+    quality: Quality
+    statistics: list[list[float]]
+    """Of the task's own metric, by example; empty where the floor has no such score."""
+
+
 def scored_split(prepared: Prepared) -> str | None:
     """The split whose scores a run reports: test, else validation, else none."""
     return next((name for name in ("test", "validation") if name in prepared.encoded), None)
@@ -139,7 +146,7 @@ def _shown(labels: Sequence[str], head: Head) -> str | list[str]:
     return labels[0] if single else list(labels)
 
 
-def _label_floors(prepared: Prepared, split: str) -> dict[str, Quality]:
+def _label_floors(prepared: Prepared, split: str) -> dict[str, Floor]:
     """The most frequent class and a linear machine on characters; each word's most frequent tag."""
     head, train = prepared.shape.head, prepared.encoded["train"]
     encoded = prepared.encoded[split]
@@ -166,13 +173,15 @@ def _label_floors(prepared: Prepared, split: str) -> dict[str, Quality]:
         )
         numbers = [head.names.index(tag) for row in tags for tag in row]
         found["word_tags"] = np.stack([numbers, np.ones(len(numbers))], axis=1)
-    return {
-        name: {
+    floors = {}
+    for name, outputs in found.items():
+        scores = label_statistics(head, encoded, outputs)
+        quality = {
             metric: _entry(score, score.aggregate(rows), split, "labels", len(rows))
-            for metric, (score, rows) in label_statistics(head, encoded, outputs).items()
+            for metric, (score, rows) in scores.items()
         }
-        for name, outputs in found.items()
-    }
+        floors[name] = Floor(quality, scores[prepared.recipe.task.metric][1])
+    return floors
 
 
 def _classes(encoded: Encoded, head: Head) -> np.ndarray:
@@ -180,7 +189,7 @@ def _classes(encoded: Encoded, head: Head) -> np.ndarray:
     return labels if head.multi_label else labels[:, 0]
 
 
-def floors(prepared: Prepared, split: str) -> dict[str, Quality]:
+def floors(prepared: Prepared, split: str) -> dict[str, Floor]:
     """What needs no learning: token frequencies, and the answer to the most similar prompt."""
     if prepared.shape.head.kind != "text":
         return _label_floors(prepared, split)
@@ -193,19 +202,23 @@ def floors(prepared: Prepared, split: str) -> dict[str, Quality]:
     # A head may be wider than the vocabulary (padded to a round number): the tokenizer's counts.
     size = len(prepared.tokenizer)
     nats = unigram_nats((_scored(row) for row in train.rows["labels"]), labels, size)
-    sizes = [example.bytes for example in encoded.examples]
-    total = [[sum(nats), float(sum(map(len, labels))), float(sum(sizes))]]
-    found = {"unigram": _likelihood(prepared.recipe.task.metric, total, split, n=len(sizes))}
+    statistics = [[0.0, 0.0, float(example.bytes)] for example in encoded.examples]
+    for number, of, scored in zip(encoded.rows["row"], nats, labels, strict=True):
+        statistics[number][0] += of
+        statistics[number][1] += len(scored)
+    quality = _likelihood(prepared.recipe.task.metric, statistics, split)
+    found = {"unigram": Floor(quality, statistics)}
     if prepared.recipe.task.generates:
         nearest = nearest_targets(
             [example.input for example in train.examples],
             [example.reference for example in train.examples],
             [example.input for example in encoded.examples],
         )
-        found["nearest"] = {
-            name: _entry(TEXT_SCORES[name], value, split, "generated", len(sizes))
+        texts = {
+            name: _entry(TEXT_SCORES[name], value, split, "generated", len(nearest))
             for name, (value, _) in _text(nearest, encoded.examples).items()
         }
+        found["nearest"] = Floor(texts, [])
     return found
 
 
@@ -243,9 +256,7 @@ def _text(
     return found
 
 
-def _likelihood(
-    metric: str, statistics: Sequence[Sequence[float]], split: str, n: int | None = None
-) -> Quality:
+def _likelihood(metric: str, statistics: Sequence[Sequence[float]], split: str) -> Quality:
     # Where only some of the text is predicted (span corruption) bits a byte would be meaningless.
     names = LIKELIHOOD_SCORES if metric == "bits_per_byte" else ("loss", "perplexity")
     return {
@@ -254,7 +265,7 @@ def _likelihood(
             LIKELIHOOD_SCORES[name].aggregate(statistics),
             split,
             "teacher_forced",
-            n or len(statistics),
+            len(statistics),
         )
         for name in names
     }

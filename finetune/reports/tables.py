@@ -20,7 +20,7 @@ from finetune.reports.diagnosis import below
 if TYPE_CHECKING:
     from finetune.evaluation.evaluate import Quality
     from finetune.prepare import Prepared
-    from finetune.verbs.compare import Row
+    from finetune.verbs.compare import Choice, Row
     from finetune.verbs.evaluate import Curve
     from finetune.verbs.run import Run
 
@@ -159,8 +159,9 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.3e}"
 
 
-def print_comparison(rows: Sequence[Row]) -> None:
-    """The comparison as a table; in a narrow terminal fewer metrics, without their spread."""
+def print_comparison(rows: Sequence[Row], choice: Choice | None) -> None:
+    """The comparison as a table, and what it says; in a narrow terminal fewer metrics, without
+    their spread."""
     wide = ("loss", "bits_per_byte", "chrf", "rougeL", "accuracy", "macro_f1", "entity_f1")
     table = _table(_cells(rows, wide))
     unbounded = console.options.update(max_width=1000)
@@ -172,6 +173,26 @@ def print_comparison(rows: Sequence[Row]) -> None:
     console.print(table)
     if any(row.below for row in rows):
         console.print(NOTE, style="yellow")
+    if choice is not None:
+        console.print(escape(verdict(choice)))
+
+
+def verdict(choice: Choice) -> str:
+    """A comparison in two sentences: what was chosen, and whether it is better than its floor."""
+    metric, arm = SHOWN[choice.metric], choice.arm.split("/")[-1]
+    of = f" of {choice.of} arms" if choice.of > 1 else ""
+    text = f"Best on validation{of}: {arm}, {metric} {number(choice.validation)}. "
+    text += f"On {choice.split} it has {number(choice.value)}"
+    against = choice.against
+    if against is None:
+        return f"{text}."
+    better = (against.value > 0) == choice.higher_is_better
+    shown = f"shown {'better' if better else 'worse'}" if against.shown else "not shown to differ"
+    low, high = (f"{bound:+.3g}" for bound in (against.low, against.high))
+    return (
+        f"{text}, {against.value:+.3g} from the floor {choice.floor} (95 % interval {low} to "
+        f"{high}): {shown}."
+    )
 
 
 def _table(cells: list[list[str]]) -> Table:
@@ -190,13 +211,23 @@ def _markdown(cells: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
 
 
-def write_comparison(rows: Sequence[Row], circumstances: str, folder: Path) -> None:
+def write_comparison(
+    rows: Sequence[Row], choice: Choice | None, circumstances: str, folder: Path
+) -> None:
     """compare.md and compare.json."""
     folder.mkdir(parents=True, exist_ok=True)
     text = _markdown(_cells(rows, shown(row.quality for row in rows)))
     note = f"\n\n\\{NOTE}" if any(row.below for row in rows) else ""
-    (folder / "compare.md").write_text(f"{text}\n\n{circumstances}{note}\n", encoding="utf-8")
-    values = json.dumps({"rows": [asdict(row) for row in rows], "of": circumstances}, indent=2)
+    said = f"\n\n{verdict(choice)}" if choice is not None else ""
+    (folder / "compare.md").write_text(f"{text}\n\n{circumstances}{note}{said}\n", encoding="utf-8")
+    values = json.dumps(
+        {
+            "rows": [asdict(row) for row in rows],
+            "chosen": None if choice is None else asdict(choice),
+            "of": circumstances,
+        },
+        indent=2,
+    )
     (folder / "compare.json").write_text(values + "\n", encoding="utf-8")
     console.print(
         f"written: {escape(str(folder / 'compare.md'))} (every metric and its spread), compare.json"
@@ -209,11 +240,13 @@ def _cells(rows: Sequence[Row], metrics: Iterable[str], *, spread: bool = True) 
     prefix = f"{studies.pop()}/" if len(studies) == 1 else ""
     labels = shown(row.quality for row in rows)
     metrics = [name for name in metrics if name in labels]
-    header = ["", "seeds", *(labels[name] for name in metrics)]
+    judged = spread and any(row.validation is not None for row in rows)
+    header = ["", "seeds", *["validation"] * judged, *(labels[name] for name in metrics)]
     header += ["train s", "peak MiB", "trained"]
     lines = [header]
     for row in rows:
         cells = [row.name.removeprefix(prefix), str(row.seeds or "")]
+        cells += [_score(row.validation, spread)] * judged
         cells += [
             _score(row.quality.get(name), spread) + BELOW * (name in row.below) for name in metrics
         ]

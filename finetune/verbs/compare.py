@@ -1,4 +1,4 @@
-"""Several recipes over several seeds: run what is missing, then one table."""
+"""Several recipes over several seeds: run what is missing, then one table and what it says."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from finetune.evaluation.paired import Difference, difference, of_rows
 from finetune.reports.diagnosis import below
 from finetune.verbs.run import Run, is_finished
 
@@ -36,6 +37,26 @@ class Row:
     cost: dict[str, float]
     below: tuple[str, ...] = ()
     """Metrics in which the mean is worse than a floor's value."""
+    validation: tuple[float, float | None] | None = None
+    """Of an arm the task's own metric on validation: mean and deviation."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The arm that is best on validation, and how it does on what it was not chosen by."""
+
+    arm: str
+    of: int
+    """So many arms."""
+    metric: str
+    higher_is_better: bool
+    validation: float
+    split: str
+    value: float
+    floor: str | None = None
+    """The best floor there."""
+    against: Difference | None = None
+    """The arm's score less the floor's."""
 
 
 def compare(
@@ -47,10 +68,13 @@ def compare(
     """Runs each recipe (or every recipe of a study) with each seed, a process a run, and reads
     back what is finished already. Writes compare.md and compare.json into `output`.
 
+    Instead of a recipe the folder of finished runs (a run's, an arm's, or one of arms) may stand:
+    they are put beside the others as they are, and named by their folders.
     `overrides`: what `finetune run` takes after the recipe; they go to every arm, and with them
     the runs lie in a folder of their own.
 
-    Raises: ValueError for a mistake in a recipe or its data, before any run starts.
+    Raises: ValueError for a mistake in a recipe or its data, before any run starts, and where not
+    all are scored on the same examples.
     """
     from finetune.overrides import overridden
     from finetune.reports.tables import print_comparison, write_comparison
@@ -63,11 +87,22 @@ def compare(
         )
     if not seeds:
         raise ValueError("compare needs at least one seed: --seeds 0 1 2")
-    files = []
+    files: list[Path] = []
+    there: list[Path] = []
     for name in recipes:
         folder = Path(name).expanduser()
+        if runs_there := _runs_in(folder):
+            there += runs_there
+            continue
         study = name in studies() or (folder / "__init__.py").is_file()
         files += arms(name) if study else [find(name)]
+    if overrides and not files:
+        raise ValueError(
+            f"{' '.join(overrides)}: finished runs are compared as they are; overrides are for "
+            "recipes, whose runs are yet to be made"
+        )
+    finished = _named([Run.read(folder) for folder in there])
+    scored = {str(run.folder): _manifest(run)["split_hashes"] for run in finished}
     loaded: dict[tuple[str, tuple[str, ...]], Splits] = {}
     wanted: list[tuple[Path, Recipe, str]] = []
     for file in files:
@@ -84,22 +119,65 @@ def compare(
             key = (json.dumps(recipe.to_dict()["data"]), recipe.task.inputs)
             if key not in loaded:
                 loaded[key] = recipe.data.load(recipe.task.inputs)
+            scored[recipe.name] = loaded[key].hashes
             wanted.append((file, recipe, recipe.identity(loaded[key].fingerprint)))
+    _check_split(scored)
     missing = [
         (file, recipe)
         for file, recipe, identity in wanted
         if not is_finished(recipe.folder, recipe, identity)
     ]
-    print(f"{len(wanted)} runs, {len(missing)} to do", flush=True)
+    print(f"{len(wanted) + len(finished)} runs, {len(missing)} to do", flush=True)
     for number, (file, recipe) in enumerate(missing, 1):
         print(f"\n[{number}/{len(missing)}] {recipe.folder}", flush=True)
         _run(file, recipe, overrides)
-    runs = [Run.read(recipe.folder) for _, recipe, _ in wanted]
-    rows = _rows(runs)
-    table_folder = output or _folder(wanted[0][1].name, output, overrides).parent
-    print_comparison(rows)
-    write_comparison(rows, _circumstances(runs), table_folder)
+    runs = [*finished, *(Run.read(recipe.folder) for _, recipe, _ in wanted)]
+    rows, choice = _rows(runs), chosen(runs)
+    if output is None and wanted:
+        output = _folder(wanted[0][1].name, None, overrides).parent
+    print_comparison(rows, choice)
+    write_comparison(rows, choice, _circumstances(runs), output or _common(finished))
     return rows
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """The runs of a folder: itself, its seeds, or those of its arms; not finished ones too."""
+    places = [folder, *sorted(folder.glob("seed-*")), *sorted(folder.glob("*/seed-*"))]
+    return [place for place in places if (place / "manifest.json").is_file()]
+
+
+def _arm(run: Run) -> Path:
+    """The folder of its seeds."""
+    folder = run.folder.absolute()
+    return folder.parent if folder.name.startswith("seed-") else folder
+
+
+def _common(runs: Sequence[Run]) -> Path:
+    """The folder of their arms."""
+    return Path(os.path.commonpath([_arm(run).parent for run in runs]))
+
+
+def _named(runs: Sequence[Run]) -> list[Run]:
+    """By their folders: the same recipe, otherwise overridden, is another arm."""
+    return [
+        replace(run, recipe=replace(run.recipe, name=str(_arm(run).relative_to(_common(runs)))))
+        for run in runs
+    ]
+
+
+def _check_split(hashes: Mapping[str, Mapping[str, str]]) -> None:
+    """Of each arm or run, its splits' hashes by name."""
+    scored = {
+        name: next(((split, of[split]) for split in ("test", "validation") if split in of), None)
+        for name, of in hashes.items()
+    }
+    first, *others = scored
+    for other in others:
+        if scored[other] != scored[first]:
+            raise ValueError(
+                f"{first} and {other} are not scored on the same examples, so no table can compare "
+                "them: give them one data set, e.g. --data.test mine.csv"
+            )
 
 
 def _folder(name: str, output: Path | None, overrides: Sequence[str]) -> Path:
@@ -128,9 +206,6 @@ def _run(file: Path, recipe: Recipe, overrides: Sequence[str]) -> None:
 def _rows(runs: Sequence[Run]) -> list[Row]:
     """Floors first, then the untouched models, then the arms in the order they were named."""
     rows: dict[str, Row] = {}
-    by_arm: dict[str, list[Run]] = {}
-    for run in runs:
-        by_arm.setdefault(run.recipe.name, []).append(run)
     for run in runs:
         before = {
             **{f"{name} (floor)": quality for name, quality in run.metrics["floors"].items()},
@@ -143,7 +218,8 @@ def _rows(runs: Sequence[Run]) -> list[Row]:
                 scores: Scores = {m: (entry["value"], None) for m, entry in quality.items()}
                 rows.setdefault(name, Row(name, 0, scores, {}))
     ordered = sorted(rows.values(), key=lambda row: not row.name.endswith("(floor)"))
-    for name, of_arm in by_arm.items():
+    metric = _own_metric(runs)
+    for name, of_arm in _by_arm(runs).items():
         qualities = [run.metrics["quality"] for run in of_arm]
         scores = {
             metric: _spread([quality[metric]["value"] for quality in qualities])
@@ -160,8 +236,44 @@ def _rows(runs: Sequence[Run]) -> list[Row]:
             metric: {**entry, "value": scores[metric][0]} for metric, entry in qualities[0].items()
         }
         low = tuple(below(averages, of_arm[0].metrics["floors"]))
-        ordered.append(Row(name, len(of_arm), scores, cost, low))
+        judged = None
+        if all(metric in run.metrics["validation"] for run in of_arm):
+            judged = _spread([run.metrics["validation"][metric] for run in of_arm])
+        ordered.append(Row(name, len(of_arm), scores, cost, low, judged))
     return ordered
+
+
+def chosen(runs: Sequence[Run]) -> Choice | None:
+    """The best arm by the mean of the task's own metric on validation, the first of equals; none
+    where the arms have no metric in common, or none was validated and scored."""
+    metric, arms = _own_metric(runs), _by_arm(runs)
+    if metric is None or any(
+        metric not in run.metrics[of] for run in runs for of in ("validation", "quality")
+    ):
+        return None
+    means = {
+        name: mean(run.metrics["validation"][metric] for run in of_arm)
+        for name, of_arm in arms.items()
+    }
+    rises = bool(runs[0].metrics["quality"][metric]["higher_is_better"])
+    best = max if rises else min
+    arm = best(means, key=means.__getitem__)
+    entries = [run.metrics["quality"][metric] for run in arms[arm]]
+    value = mean(entry["value"] for entry in entries)
+    choice = Choice(arm, len(arms), metric, rises, means[arm], entries[0]["split"], value)
+    predictions = [run.predictions() for run in arms[arm]]
+    floors = {
+        name: scores[metric]["value"]
+        for name, scores in arms[arm][0].metrics["floors"].items()
+        if metric in scores
+    }
+    if not floors or "floors" not in predictions[0][0]:  # a run of an earlier version has none
+        return choice
+    floor = best(floors, key=floors.__getitem__)
+    scored = [of_rows(metric, rows) for rows in predictions]
+    lowest = [row["floors"][floor] for row in predictions[0]]
+    against = difference(scored[0][0], [rows for _, rows in scored], [lowest])
+    return replace(choice, floor=floor, against=against)
 
 
 def _circumstances(runs: Sequence[Run]) -> str:
@@ -171,7 +283,7 @@ def _circumstances(runs: Sequence[Run]) -> str:
         for run in runs
         for entry in run.metrics["quality"].values()
     }
-    manifests = [json.loads((run.folder / "manifest.json").read_text()) for run in runs]
+    manifests = [_manifest(run) for run in runs]
     hardware = {
         f"{found['cpus']} CPU cores (threads: {found['threads']})"
         + (f", {found['processes']} processes" if found.get("processes", 1) > 1 else "")
@@ -182,6 +294,26 @@ def _circumstances(runs: Sequence[Run]) -> str:
     return "; ".join(
         [*sorted(scored), *sorted(hardware), " to ".join(dict.fromkeys([dates[0], dates[-1]]))]
     )
+
+
+def _manifest(run: Run) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run.folder / "manifest.json").read_text())
+    return found
+
+
+def _by_arm(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """In the order in which they were named."""
+    arms: dict[str, list[Run]] = {}
+    for run in runs:
+        arms.setdefault(run.recipe.name, []).append(run)
+    return arms
+
+
+def _own_metric(runs: Sequence[Run]) -> str | None:
+    """The one of the tasks, where all have the same; none too for a loss, which models of different
+    vocabularies do not share."""
+    metrics = {run.recipe.task.metric for run in runs}
+    return metrics.pop() if len(metrics) == 1 and metrics != {"loss"} else None
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float | None]:

@@ -154,6 +154,7 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
     trainer = FinetuneTrainer(prepared, args)
     scored = scored_split(prepared)
     before = _before(folder, trainer, prepared, scored)
+    floor_statistics = before.pop("floor_statistics")
 
     checkpoint = on_first(lambda: sound_checkpoint(folder / "checkpoints"))
     history = History(folder / "history.jsonl", resumed_from=checkpoint)
@@ -171,6 +172,9 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
     evaluation = Evaluation({}, [])
     if scored is not None:
         evaluation = evaluate(trainer, prepared, scored)
+    for name, statistics in floor_statistics.items():
+        for row, numbers in zip(evaluation.predictions, statistics, strict=True):
+            row.setdefault("floors", {})[name] = numbers
     parameters = list(prepared.model.parameters())
     read = _tokens(prepared) * (trainer.state.epoch or 0)
     peak = (
@@ -248,7 +252,13 @@ def _before(
 
     def rest() -> dict[str, dict[str, Any]]:
         lowest = {} if scored is None else floors(prepared, scored)
-        before: dict[str, dict[str, Any]] = {"untouched": untouched, "floors": lowest}
+        before: dict[str, dict[str, Any]] = {
+            "untouched": untouched,
+            "floors": {name: floor.quality for name, floor in lowest.items()},
+            "floor_statistics": {
+                name: floor.statistics for name, floor in lowest.items() if floor.statistics
+            },
+        }
         _write_json(kept, before)
         return before
 
