@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,11 +65,18 @@ def parse(kind: type, default: Any, arguments: Sequence[str], prog: str) -> Any:
 def _mistake(report: str, arguments: Sequence[str]) -> str:
     """tyro's framed report of what is wrong, as one line that names the nearest key."""
     text = " ".join(line.strip("╭╮╰╯│─ ") for line in report.splitlines())
-    unknown = [word for word in arguments if word.startswith("--") and f" {word}" in text]
+    words = [
+        word for said in arguments for word in (said.split("=", 1) if said[:2] == "--" else [said])
+    ]
+    for flag, value in pairwise(words):
+        if f"Unrecognized options: {value}" in text and value.lower() in ("true", "false"):
+            group, _, name = flag.removeprefix("--").rpartition(".")
+            return f"{flag} takes no value: alone it says true, --{group}.no-{name} false"
+    unknown = [word for word in words if word.startswith("--") and f" {word}" in text]
     if "Unrecognized" in text and unknown:
         known = re.findall(r"--[\w.-]+", text.partition("Perhaps you meant")[2])
-        near = get_close_matches(unknown[0].split("=")[0], known, 1, cutoff=0)
+        near = get_close_matches(unknown[0], known, 1, cutoff=0)
         return f"no such setting: {unknown[0]}" + (f"; did you mean {near[0]}?" if near else "")
     text = text.split("Argument helptext")[0].split("For full helptext")[0]
-    text = " ".join(re.sub("-{10,}", " ", text).split())
+    text = " ".join(re.sub("-{10,}", " ", text).split()).removeprefix("Unrecognized options ")
     return text.removeprefix("Error ").removeprefix("Value error ").removeprefix("Parsing error ")

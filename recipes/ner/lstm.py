@@ -13,7 +13,6 @@ recipe = Recipe(
         {
             "num_hidden_layers": 2,
             "hidden_size": 256,
-            "bidirectional": True,
             "forget_gate_bias": 1,
             "orthogonal_recurrent": True,
             "embedding_dropout": 0.1,
