@@ -44,7 +44,7 @@ def main() -> None:
             trainer = FinetuneTrainer(prepared, args)
             quality = evaluate(trainer, prepared, "test").quality
         unit = "bits per byte" if metric == "bits_per_byte" else "nats a token"
-        unigram = floors(prepared, "test")["unigram"]
+        unigram = floors(prepared, "test")["unigram"].quality
         results[f"{name}, {unit}"] = quality[metric]["value"]
         results[f"unigram over {name}'s tokens, {unit}"] = unigram[metric]["value"]
     for label, value in results.items():
