@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from finetune.augment import Change
@@ -29,17 +30,37 @@ Row = dict[str, Any]
 Numbered = tuple[int | None, Row]  # a row and its number in its file, as a user counts
 
 PACKAGE = "package:"
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt", ".yml", ".yaml")
-KINDS = {str: "text", list: "a list", dict: "an object", int: "a whole number", float: "a number"}
+SUFFIXES = (
+    ".jsonl",
+    ".ndjson",
+    ".json",
+    ".csv",
+    ".tsv",
+    ".parquet",
+    ".txt",
+    ".conll",
+    ".yml",
+    ".yaml",
+)
+KINDS = {
+    str: "text",
+    list: "a list",
+    dict: "an object",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+}
 
 
 @dataclass(frozen=True)
 class Data:
     """The rows of a recipe, from files or from the Hub.
 
-    Files: JSONL, JSON (a list of objects), CSV, TSV, Parquet, TXT (a file is one document, in the
-    column `text`) and YAML conversations in ChatterBot's format (`source`, `target`, `category`);
-    all but Parquet also as `.gz`. `package:NAME/path` is a path inside an installed package.
+    Files: JSONL, JSON (a list of objects), CSV (with semicolons or tabs too), TSV, Parquet, TXT (a
+    file is one document, in the column `text`), CoNLL (a word a line and its tag in the last
+    column, a blank line after a sentence: `tokens`, `tags`) and YAML conversations in ChatterBot's
+    format (`source`, `target`, `category`); all but Parquet also compressed by gzip.
+    `package:NAME/path` is a path inside an installed package.
     """
 
     name: str | None = None
@@ -161,6 +182,7 @@ class Data:
             hashes=hashes,
             notes=tuple(notes),
             places={split: rows.places for split, rows in splits.items()},
+            sources={split: given.get(split, self.train) for split in splits},
         )
 
     def _check_settings(self) -> None:
@@ -216,6 +238,8 @@ class Splits:
     """Lines for the user: what was carved, left out, is there twice, or leaks."""
     places: Mapping[str, pa.Table] = field(repr=False)
     """For each split and row: the label and the number that `where` joins."""
+    sources: Mapping[str, str] = field(repr=False)
+    """For each split what was asked for: files, or a split of the Hub's data set."""
 
     def named(self) -> dict[str, Dataset]:
         """The splits that there are, by name."""
@@ -225,7 +249,8 @@ class Splits:
     def where(self, split: str, row: int) -> str:
         """Where row `row` (from 0) of a split came from, as its user counts: `mine.csv, row 12`.
 
-        Rows count from 1; a table's header is row 1, as in a spreadsheet. JSONL and YAML: lines.
+        Rows count from 1; a table's header is row 1, as in a spreadsheet, and a value of several
+        lines does not count twice. JSONL and YAML: lines; CoNLL: the line of the first word.
         """
         return _spot(self.places[split], row)
 
@@ -233,16 +258,19 @@ class Splits:
         self, columns: Mapping[str, type | tuple[type, ...]], *, may_be_empty: bool = False
     ) -> None:
         """Checks that every row of every split has these columns, of these types, and not blank
-        (`may_be_empty`: a list may be).
+        (`may_be_empty`: a list, or the text that stands for one, may be).
 
         Raises:
             ValueError: the first row at fault: file, row, column, value.
         """
         for split, dataset in self.named().items():
             for column, kinds in columns.items():
-                _check_column(column, dataset.column_names, split, rename=True)
+                place = f"{split} ({self.sources[split]})"
+                _check_column(column, dataset.column_names, place, rename=True)
                 values = _values(dataset, [column])[0]
-                values = [[None] if may_be_empty and value == [] else value for value in values]
+                if may_be_empty:
+                    blank = [value is not None and _fault(value, object) for value in values]
+                    values = [[None] if b else v for b, v in zip(blank, values, strict=True)]
                 bad = [i for i, value in enumerate(values) if _fault(value, kinds)]
                 if bad:
                     more = f" ({len(bad)} such rows in {split})" if len(bad) > 1 else ""
@@ -411,11 +439,16 @@ def _text_columns(splits: Sequence[Dataset]) -> list[str]:
 
 def _check_column(name: str, existing: Sequence[str], where: str, *, rename: bool = False) -> None:
     if name not in existing:
-        nearest = get_close_matches(name, existing, n=1, cutoff=0.5)
+        # A file without a header has a row of values for names.
+        shown = [shorten(column, 40, placeholder="...") for column in existing[:20]]
+        alike = {_normal(column): column for column in existing}
+        nearest = get_close_matches(_normal(name), alike, n=1, cutoff=0.5)
         raise ValueError(
-            f"no column {name!r} in {where}: it has {', '.join(existing)}"
-            + (f" (nearest: {nearest[0]})" if nearest else "")
+            f"no column {name!r} in {where}: it has {', '.join(shown)}"
+            + (", ..." if len(existing) > len(shown) else "")
+            + (f" (nearest: {alike[nearest[0]]})" if nearest else "")
             + (f"; name the right one with --data.columns THEIRS {name}" if rename else "")
+            + "; a file of a word and its tag on each line is named .conll" * (name == "tokens")
         )
 
 
@@ -430,6 +463,14 @@ def _joined(label: str, number: int | None) -> str:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _kind(value: Any) -> str:
+    kind = KINDS.get(type(value), type(value).__name__)
+    if isinstance(value, list):
+        inside = sorted({_kind(part) for part in value if part is not None})
+        kind += f" of {' and '.join(inside)}" if inside else ""
+    return kind
 
 
 def _one_line(error: BaseException) -> str:
@@ -564,11 +605,17 @@ def _read(path: Path, name: str, suffix: str, skipped: list[str]) -> tuple[str, 
         case ".json":
             return f"{name}, row", list(_json_list(_text(path, name), name))
         case ".csv":
-            return f"{name}, row", list(_table_rows(_text(path, name), name, ","))
+            text = _text(path, name)
+            header = text[:10_000].lstrip().partition("\n")[0]
+            # Where the comma is decimal, spreadsheets write semicolons.
+            separator = next((mark for mark in ",;\t" if mark in header), ",")
+            return f"{name}, row", list(_table_rows(text, name, separator))
         case ".tsv":
             return f"{name}, row", list(_table_rows(_text(path, name), name, "\t"))
         case ".txt":
             return name, [(None, {"text": _text(path, name)})]
+        case ".conll":
+            return f"{name}, line", list(_sentences(_text(path, name), name))
         case ".yml" | ".yaml":
             return f"{name}, line", list(_conversations(_text(path, name), name, skipped))
     raise ValueError(f"{name}: unknown suffix {suffix!r}; known: {' '.join(SUFFIXES)}")
@@ -578,19 +625,31 @@ def _text(path: Path, name: str) -> str:
     """A file's text, its line ends as they are, without a byte order mark."""
     try:
         data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix == ".gz" else data
+        if path.suffix == ".gz" or data.startswith(b"\x1f\x8b"):
+            data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{name} cannot be read: {_one_line(error)}") from None
     try:
-        text = data.decode().removeprefix("\ufeff")
+        text, wrong = data.decode().removeprefix("\ufeff"), data.find(b"\0")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        encoding = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
+        text, wrong = "", error.start
+    if wrong >= 0:
+        line = data.count(b"\n", 0, wrong) + 1
+        place = f"byte 0x{data[wrong]:02x} at offset {wrong}, line {line}"
+        encoding = "LATIN1"
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            encoding = "UTF-16"
+        elif b"\0" in data[:2]:
+            encoding = "UTF-16LE" if data[0] else "UTF-16BE"
+        elif b"\0" in data:
+            raise ValueError(
+                f"{name} is not text: {place}; export a spreadsheet as CSV, unpack an archive; a "
+                f"stray byte goes by: tr -d '\\000' < {path.name} > new-{path.name}"
+            )
         raise ValueError(
-            f"{name} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}, line "
-            f"{line}; if it is {encoding}, convert it: "
+            f"{name} is not UTF-8: {place}; if it is {encoding}, convert it: "
             f"iconv -f {encoding} -t UTF-8 {path.name} > new-{path.name}"
-        ) from None
+        )
     if not text.strip():
         raise ValueError(f"{name} is empty")
     return text
@@ -602,8 +661,11 @@ def _json_lines(text: str, name: str) -> Iterator[Numbered]:
             try:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
-                problem = f"{error.msg} at column {error.colno}"
+                there = _short(line[error.pos : error.pos + 30])
+                problem = f"{error.msg} at column {error.colno}, {there}"
                 raise ValueError(f"{name}, line {number}: not JSON: {problem}") from None
+            except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 1,000 lists
+                raise ValueError(f"{name}, line {number}: {_one_line(error)}") from None
             if not isinstance(row, dict):
                 raise ValueError(f"{name}, line {number}: {_short(row)} is not a JSON object")
             yield number, row
@@ -615,6 +677,8 @@ def _json_list(text: str, name: str) -> Iterator[Numbered]:
     except json.JSONDecodeError as error:
         lines = " (one object a line? name it .jsonl)" if error.msg == "Extra data" else ""
         raise ValueError(f"{name}, line {error.lineno}: not JSON: {error.msg}{lines}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name}: {_one_line(error)}") from None
     if not isinstance(rows, list):
         raise ValueError(f"{name} holds {_short(rows)}, not a list of objects")
     for number, row in enumerate(rows, start=1):
@@ -639,19 +703,42 @@ def _table_rows(text: str, name: str, delimiter: str) -> Iterator[Numbered]:
                 f"{name}, row {number} (to line {reader.line_num}): {error}; "
                 'a value with quotes in it is quoted and they are doubled: "say ""hi"""'
             ) from None
+        if not values:  # a blank line
+            continue
         if header is None:
-            header = values
+            header = [column.strip() for column in values]
             twice = sorted({column for column in header if column and header.count(column) > 1})
             if twice:
                 raise ValueError(f"{name}: column {', '.join(twice)} stands twice in its header")
-        elif len(values) not in (0, len(header)):  # 0: a blank line
+        elif len(values) != len(header):
             raise ValueError(
                 f"{name}, row {number}: {len(values)} values where the header has {len(header)} "
                 "columns; quote a value that holds the separator"
             )
-        elif values:
+        else:
             # A column without a name is a spreadsheet's empty one or a data frame's row number.
             yield number, {key: value for key, value in zip(header, values, strict=True) if key}
+
+
+def _sentences(text: str, name: str) -> Iterator[Numbered]:
+    """CoNLL's sentences; numbered by the line of the first word."""
+    words: list[str] = []
+    tags: list[str] = []
+    for number, line in enumerate([*text.split("\n"), ""], start=1):
+        line = line.strip(" \t\r")
+        values = line.split("\t" if "\t" in line else " ")
+        if not line:
+            if words:
+                yield number - len(words), {"tokens": words, "tags": tags}
+            words, tags = [], []
+        elif len(values) == 1:
+            raise ValueError(
+                f"{name}, line {number}: {_short(values[0])} alone; write a word and its tag on "
+                "each line, and a blank line after a sentence"
+            )
+        elif values[0] != "-DOCSTART-":  # CoNLL-2003's mark of a new document
+            words.append(values[0])
+            tags.append(values[-1])
 
 
 def _conversations(text: str, name: str, skipped: list[str]) -> Iterator[Numbered]:
@@ -721,8 +808,15 @@ def _arrow(rows: Sequence[Row], spots: Sequence[str]) -> pa.Table:
         except unfit as error:
             # Arrow does not say which row: the first whose values up to it do not fit together
             at = bisect_left(range(len(values)), True, key=lambda i: not fits(values[: i + 1]))
+            fault = f"{spots[at]}: {name} is {_short(values[at])}, "
+            kind = _kind(values[at])
+            for before, spot in zip(values[:at], spots, strict=False):
+                if before not in (None, []) and _kind(before) != kind:
+                    raise ValueError(
+                        f"{fault}{kind}, but {_short(before)} ({spot}) is {_kind(before)}: write "
+                        "them in one way"
+                    ) from None
             raise ValueError(
-                f"{spots[at]}: {name} is {_short(values[at])}, which does not fit the rows before "
-                f"it: {_one_line(error)}"
+                f"{fault}which does not fit the rows before it: {_one_line(error)}"
             ) from None
     return pa.table(columns)

@@ -58,6 +58,15 @@ class Prepared:
                 f"training.early_stopping_patience {patience} is not used: it needs a validation "
                 "split, an eval_strategy and load_best_model_at_end"
             )
+        alike: dict[str, list[str]] = {}
+        for name in self.shape.head.names:
+            alike.setdefault(" ".join(name.casefold().split()), []).append(name)
+        warnings += [
+            f"{' and '.join(map(repr, names))} are learned as different, and differ only in case "
+            "or space; write them in one way"
+            for names in alike.values()
+            if len(names) > 1
+        ]
         return tuple(warnings)
 
     @property

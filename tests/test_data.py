@@ -312,7 +312,7 @@ def test_require_names_the_first_row_at_fault() -> None:
     rows: list[dict[str, Any]] = [{"text": "x", "label": 0, "tokens": ["a"]} for _ in range(4)]
     splits = whole(jsonl("a.jsonl", rows))
     splits.require({"text": str, "label": int, "tokens": (list, str)})
-    with pytest.raises(ValueError, match=r"no column 'txt' in train: .*nearest: text"):
+    with pytest.raises(ValueError, match=r"no column 'txt' in train \(a.jsonl\): .*nearest: text"):
         splits.require({"txt": str})
     with pytest.raises(ValueError, match=r"line 1: label is 0, not text \(4 such rows in train\)$"):
         splits.require({"label": str})

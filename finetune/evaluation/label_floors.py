@@ -18,6 +18,8 @@ Floats = npt.NDArray[np.float64]
 
 PENALTIES = (0.1, 1.0, 10.0)
 """Values of C that `character_svm` tries on validation rows."""
+LONGEST = 100_000
+"""Characters of a text that `character_svm` reads; each takes some 400 bytes."""
 
 
 def majority(train_labels: npt.ArrayLike, n: int, classes: int) -> Floats:
@@ -53,7 +55,7 @@ def character_svm(
     from sklearn.svm import LinearSVC  # type: ignore[import-untyped]  # ships no types
 
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(2, 5))
-    train = vectorizer.fit_transform(train_texts)  # (rows, n-grams)
+    train = vectorizer.fit_transform(text[:LONGEST] for text in train_texts)  # (rows, n-grams)
     present = _present(train_labels, classes)
 
     def machines(penalty: float) -> list[LinearSVC | None]:
@@ -77,12 +79,12 @@ def character_svm(
         found: Floats = expit(decisions) if multi_label else softmax(decisions, axis=1)
         return found
 
-    wanted = vectorizer.transform(texts)
+    wanted = vectorizer.transform(text[:LONGEST] for text in texts)
     if len(validation_texts) == 0:
         return probabilities(machines(1.0), wanted)
     names = [str(number) for number in range(classes)]
     f1 = label_scores(names, multi_label=multi_label)["macro_f1"]
-    validation = vectorizer.transform(validation_texts)
+    validation = vectorizer.transform(text[:LONGEST] for text in validation_texts)
 
     def score(fitted: Sequence[LinearSVC | None]) -> float:
         return f1.aggregate(f1.statistics(probabilities(fitted, validation), validation_labels))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from finetune.shape import Head
 from finetune.tasks.encoded import (
+    CHARACTERS,
     Encoded,
     Example,
     encoded_rows,
     template_columns,
     text_hash,
+    written_list,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +34,8 @@ SHOWN = 20
 @dataclass(frozen=True)
 class Classification:
     """Learns the column `label` of a text: text or a whole number or, with `multi_label`, a list
-    of either, which may be empty. The classes are those of the training split."""
+    of either, which may be empty; a table's cell holds it as JSON, ["a", "b"], or with commas
+    between, a, b. The classes are those of the training split."""
 
     text: str = "{text}"
     """Template over the columns; of two texts, say, "{premise} {hypothesis}"."""
@@ -81,8 +85,8 @@ class Classification:
                 place; or too few.
         """
         if self.multi_label:
-            splits.require({"label": list}, may_be_empty=True)
-        found = label_values(splits, "label")
+            splits.require({"label": (list, str)}, may_be_empty=True)
+        found = label_values(splits, "label", several=self.multi_label)
         names = self.labels or in_order(label for row in found["train"] for label in row)
         known = set(names)
         among = "task.labels" if self.labels else "the training split's"
@@ -90,8 +94,8 @@ class Classification:
             for number, row in enumerate(rows):
                 if unknown := [label for label in row if label not in known]:
                     raise ValueError(
-                        f"{splits.where(split, number)}: label {unknown[0]!r} is not one of "
-                        f"{among}: {', '.join(names[:SHOWN])}{', ...' * (len(names) > SHOWN)}"
+                        f"{splits.where(split, number)}: label {not_one(unknown[0], among, names)}"
+                        f"; the row is in {split}: mend it, or name every class in task.labels"
                     )
         if len(names) < 2 - self.multi_label:
             raise ValueError(
@@ -115,13 +119,12 @@ class Classification:
         examples: list[Example] = []
         cut = 0
         texts = split.select_columns(list(self.inputs))
-        for row, labels in zip(texts, labels_of(split, "label"), strict=True):
+        lists = labels_of(split, "label", several=self.multi_label)
+        for row, labels in zip(texts, lists, strict=True):
             ids, was_cut = self.ids(row, tokenizer, shape)
             cut += was_cut
             if unknown := [label for label in labels if label not in number_of]:
-                raise ValueError(
-                    f"label {unknown[0]!r} is not one of the model's: {', '.join(names)}"
-                )
+                raise ValueError("label " + not_one(unknown[0], "the model's", names))
             numbers = [number_of[label] for label in labels]
             if self.multi_label:
                 numbers = [int(number in numbers) for number in range(len(names))]
@@ -150,10 +153,11 @@ class Classification:
         """The token ids of a row's text, and whether it had to be cut to fit."""
         limit = self.limit(shape)
         text = self.text.format_map(row)
-        ids: list[int] = tokenizer(text, verbose=False)["input_ids"]
-        was_cut = len(ids) > limit
-        if was_cut:  # the tokenizer keeps what it puts at the end
-            ids = tokenizer(text, truncation=True, max_length=limit, verbose=False)["input_ids"]
+        part = text[: limit * CHARACTERS]
+        ids: list[int] = tokenizer(part, verbose=False)["input_ids"]
+        was_cut = len(ids) > limit or len(part) < len(text)
+        if len(ids) > limit:  # the tokenizer keeps what it puts at the end
+            ids = tokenizer(part, truncation=True, max_length=limit, verbose=False)["input_ids"]
         if shape.encoder_decoder:
             # Its classifier reads the state at the end-of-text token, and fails unless every row
             # has just one: none that the text itself spells.
@@ -187,44 +191,81 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def label_values(splits: Splits, column: str) -> dict[str, list[list[str]]]:
+def not_one(name: str, of: str, known: Sequence[str]) -> str:
+    """What is wrong with a name that is not one of those known."""
+    shown = ", ".join(one[:40] for one in known[:SHOWN])
+    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    alike = {" ".join(one.casefold().split()): one for one in known}
+    near = get_close_matches(" ".join(name.casefold().split()), alike, n=1)
+    return f"{name!r:.60} is not one of {of}: {shown}{more}" + (
+        f" (nearest: {alike[near[0]]!r:.60})" if near else ""
+    )
+
+
+def label_values(
+    splits: Splits, column: str, *, several: bool = False
+) -> dict[str, list[list[str]]]:
     """The names of each row's labels, by split.
 
     Raises:
         ValueError: a label that is neither text nor a whole number, or text in one place and
             numbers in another, with its place.
     """
+    kinds = {str: "text", bool: "true or false", int: "a whole number"}
     first: tuple[str, str, Any] | None = None  # kind, place, label
     for split, dataset in splits.named().items():
-        for number, labels in enumerate(labels_of(dataset, column, named=False)):
-            for label in labels:
-                if not isinstance(label, str | int) or not str(label).strip():
+        for number, labels in enumerate(labels_of(dataset, column, several=several, named=False)):
+            for position, label in enumerate(labels, 1):
+                if label is None or not str(label).strip():
+                    raise ValueError(
+                        f"{splits.where(split, number)}: number {position} of {column} is empty, "
+                        f"{label!r}"
+                    )
+                if type(label) not in kinds:
                     raise ValueError(
                         f"{splits.where(split, number)}: {column} holds {label!r}, not text or a "
                         "whole number"
                     )
-                kind = "text" if isinstance(label, str) else "a whole number"
+                if several and str(label).startswith("["):
+                    raise ValueError(
+                        f"{splits.where(split, number)}: {column} begins with {label!r:.40}, and "
+                        'is no list of names as JSON writes it; write ["a", "b"], or a, b'
+                    )
+                kind = kinds[type(label)]
                 if first is None:
                     first = (kind, splits.where(split, number), label)
                 if kind != first[0]:
                     raise ValueError(
-                        f"{splits.where(split, number)}: {column} {label!r} is {kind}, but "
-                        f"{first[2]!r} ({first[1]}) is {first[0]}: write them in one way"
+                        f"{splits.where(split, number)}: {column} {label!r:.60} is {kind}, but "
+                        f"{first[2]!r:.60} ({first[1]}) is {first[0]}: write them in one way"
                     )
-    return {split: labels_of(dataset, column) for split, dataset in splits.named().items()}
+    return {
+        split: labels_of(dataset, column, several=several)
+        for split, dataset in splits.named().items()
+    }
 
 
-def labels_of(dataset: Dataset, column: str, *, named: bool = True) -> list[list[Any]]:
-    """Each row's labels; `named`: as text, the Hub's numbered classes by their declared names."""
+def labels_of(
+    dataset: Dataset, column: str, *, several: bool = False, named: bool = True
+) -> list[list[Any]]:
+    """Each row's labels. `several`: text is a list, as a table's cell has it; `named`: as text, the
+    Hub's numbered classes by their declared names."""
     from datasets import ClassLabel, LargeList, List
 
     feature: Any = dataset.features[column]
     if isinstance(feature, List | LargeList):
         feature = feature.feature
     values = dataset.with_format("arrow")[:][column].to_pylist()
+    if several:
+        values = [_cut(value) if isinstance(value, str) else value for value in values]
     rows = [value if isinstance(value, list) else [value] for value in values]
     if not named:
         return rows
     if isinstance(feature, ClassLabel):
         return [[feature.int2str(label) for label in row] for row in rows]
     return [[str(label) for label in row] for row in rows]
+
+
+def _cut(cell: str) -> list[str]:
+    found = written_list(cell)
+    return [part for part in map(str.strip, cell.split(",")) if part] if found is None else found

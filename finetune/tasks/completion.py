@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from finetune.shape import Head
 from finetune.tasks.encoded import (
+    CHARACTERS,
     IGNORED,
     Encoded,
     Example,
@@ -149,8 +150,10 @@ class Completion:
     ) -> tuple[list[int], bool]:
         """The prompt of a row, and whether it had to be cut to fit."""
         limit, _ = self.limits(shape)
-        values = {column: row[column] for column in self.inputs}
-        was_cut = False
+        most = limit * CHARACTERS
+        ends = slice(most) if self.cut == "end" else slice(-most, None)
+        values = {column: row[column][ends] for column in self.inputs}
+        was_cut = any(len(row[column]) > most for column in self.inputs)
         while (excess := len(ids := self._tokenize(values, tokenizer, shape)) - limit) > 0:
             was_cut = True
             spans = {column: _spans(value, tokenizer) for column, value in values.items()}
@@ -178,6 +181,7 @@ def _answer_ids(
     text: str, end: int, limit: int, tokenizer: PreTrainedTokenizerBase, shape: Shape
 ) -> tuple[list[int], str]:
     """A completion with its end of text, in `limit` tokens, and what of its text is left."""
+    text = text[: limit * CHARACTERS]
     while True:
         if shape.encoder_decoder:
             ids: list[int] = tokenizer(text_target=text, verbose=False)["input_ids"]

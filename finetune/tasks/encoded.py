@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 """The label of a position that is not scored."""
+CHARACTERS = 100
+"""Of a text that is cut to fit, so many are read for each token that is kept: ten million take a
+tokenizer half a minute and 2 GB."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,25 @@ def template_columns(template: str) -> tuple[str, ...]:
                 "{source}; write {{ for a brace itself"
             )
     return tuple(dict.fromkeys(name for _, name, _, _ in fields if name is not None))
+
+
+def written_list(cell: str) -> list[str] | None:
+    """The list of names or words that a table's cell holds as JSON or Python writes it; none: it
+    is other text."""
+    if not cell.lstrip().startswith("["):
+        return None
+    try:
+        found = json.loads(cell)
+    except (ValueError, RecursionError):
+        try:
+            found = ast.literal_eval(cell.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+        if repr(found) != cell.strip():  # of ['a' 'b'], as NumPy writes two, Python makes 'ab'
+            return None
+    if not isinstance(found, list) or not all(isinstance(part, str | int) for part in found):
+        return None
+    return list(map(str, found))
 
 
 def text_hash(text: str) -> str:

@@ -252,12 +252,13 @@ def _windows(ids: list[int], size: int) -> Iterator[tuple[list[int], list[int]]]
 
 
 def _pieces(texts: Iterable[str], size: int = 100_000) -> Iterator[str]:
-    """Long documents in parts, cut after a line: the tokenizer trainer holds each text in memory
-    several times."""
+    """Long documents in parts, cut after a line or, where it is long, a word: what reads them holds
+    each in memory several times."""
     for text in texts:
         start = 0
         while start < len(text):
-            end = text.find("\n", start + size) + 1 or len(text)
+            least, most = start + size, start + 2 * size
+            end = text.find("\n", least, most) + 1 or text.find(" ", least, most) + 1 or most
             yield text[start:end]
             start = end
 
@@ -268,7 +269,10 @@ def _example(text: str) -> Example:
 
 def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Iterator[list[int]]:
     for text in texts:
-        ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        ids: list[int] = []
+        # A tokenizer takes 300 bytes a character.
+        for piece in _pieces([text], 16_000_000):
+            ids += tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
         yield ids
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from finetune.shape import Head
-from finetune.tasks.classification import SHOWN, label_values, labels_of, token_limit
-from finetune.tasks.encoded import IGNORED, Encoded, Example, text_hash
+from finetune.tasks.classification import (
+    SHOWN,
+    label_values,
+    labels_of,
+    not_one,
+    token_limit,
+)
+from finetune.tasks.encoded import IGNORED, Encoded, Example, text_hash, written_list
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -21,12 +27,15 @@ if TYPE_CHECKING:
     from finetune.shape import Shape
 
 OUTSIDE = "O"
+LONGEST = 5_000_000
+"""Characters of a row: the whole of it is read at once, which takes 300 bytes for each."""
 
 
 @dataclass(frozen=True)
 class Tagging:
     """Learns a tag for each word: O, or B-TYPE for the first word of an entity and I-TYPE for its
-    others. Tokens and tags are lists, or text with white space between them.
+    others. Tokens and tags are lists; a table's cells hold them with white space between, or both
+    as JSON writes lists.
 
     Words are read as one text, with a space between them; the first token of each carries its tag.
     A text that is too long is read in windows that overlap by half, and each word is scored in the
@@ -37,6 +46,8 @@ class Tagging:
     """The column of words."""
     tags: str = "tags"
     """The column of tags, one for each word."""
+    types: tuple[str, ...] | None = None
+    """The types of entities; none: those of the training split."""
     repair: bool = False
     """An I- that continues nothing becomes a B-; without, it is an error."""
     max_tokens: int | None = None
@@ -67,19 +78,20 @@ class Tagging:
         """
         for column in (self.tokens, self.tags):
             label_values(splits, column)
-        types: set[str] = set()
+        types = set(self.types or ())
+        among = "task.types" if self.types else "the training split's"
         for split, dataset in splits.named().items():
-            pairs = zip(self._words(dataset), self._tags(dataset), strict=True)
-            for number, (words, tags) in enumerate(pairs):
+            for number, (words, tags) in enumerate(self._pairs(dataset)):
                 if fault := self._fault(words, tags):
                     raise ValueError(f"{splits.where(split, number)}: {fault}")
                 found = {tag[2:] for tag in tags if tag != OUTSIDE}
-                if split == "train":
+                if split == "train" and not self.types:
                     types |= found
                 elif unknown := sorted(found - types):
                     raise ValueError(
-                        f"{splits.where(split, number)}: {self.tags} has the type {unknown[0]!r}, "
-                        f"not one of the training split's: {', '.join(sorted(types))}"
+                        f"{splits.where(split, number)}: of {self.tags} the type "
+                        f"{not_one(unknown[0], among, sorted(types))}; the row is in {split}: mend "
+                        "it, or name every type in task.types"
                     )
         if not types:
             raise ValueError(f"train: every tag is {OUTSIDE}; there is nothing to learn")
@@ -88,7 +100,7 @@ class Tagging:
 
     def texts(self, split: Dataset) -> Iterable[str]:
         """What a tokenizer that starts from scratch is trained on."""
-        return map(" ".join, self._words(split))
+        return (" ".join(words) for words, _ in self._pairs(split))
 
     def encode(
         self, split: Dataset, tokenizer: PreTrainedTokenizerBase, shape: Shape, *, training: bool
@@ -100,11 +112,9 @@ class Tagging:
         numbers: list[int] = []
         examples: list[Example] = []
         unread = 0
-        for words, tags in zip(self._words(split), self._tags(split), strict=True):
+        for words, tags in self._pairs(split):
             if unknown := [tag for tag in tags if tag not in number_of]:
-                raise ValueError(
-                    f"tag {unknown[0]!r} is not one of the model's: {', '.join(number_of)}"
-                )
+                raise ValueError("tag " + not_one(unknown[0], "the model's", shape.head.names))
             found = self.windows(words, tokenizer, shape)
             for ids, places in found:
                 numbers.append(len(examples))
@@ -201,39 +211,50 @@ class Tagging:
 
     def _fault(self, words: Sequence[str], tags: Sequence[str]) -> str | None:
         if len(words) != len(tags):
-            return f"{len(words)} {self.tokens} and {len(tags)} {self.tags}: give one for each"
+            return (
+                f"{len(words)} {self.tokens} and {len(tags)} {self.tags}: give one for each, both "
+                'as lists ["Ann", "ran"], or both as text with white space between'
+            )
+        if (size := sum(map(len, words))) > LONGEST:
+            return f"{size:,} characters of {self.tokens}, at most {LONGEST:,}: cut it into rows"
         before = OUTSIDE
-        for number, tag in enumerate(tags, 1):
+        for number, (word, tag) in enumerate(zip(words, tags, strict=True), 1):
+            if not word.strip():
+                return f"number {number} of {self.tokens} is empty, {word!r}"
+            fault = None
             if tag != OUTSIDE and (tag[:2] not in ("B-", "I-") or not tag[2:]):
-                return (
-                    f"tag {number} of {self.tags} is {tag!r}, not O, B-TYPE or I-TYPE; other "
-                    "schemes have to be written so"
+                fault = (
+                    f", not O, B-TYPE or I-TYPE, at {word!r:.40}; other schemes have to be written "
+                    "so: S- and U- as B-, E- and L- as I-, numbers by their names"
                 )
-            if tag.startswith("I-") and before[2:] != tag[2:]:
-                return (
-                    f"tag {number} of {self.tags} is {tag!r} after {before!r}: an entity begins "
-                    "with B-; with task.repair it is taken as one"
+            elif tag.startswith("I-") and before[2:] != tag[2:]:
+                fault = (
+                    f" after {before!r:.40}, at {word!r:.40}: an entity begins with B-; with "
+                    "task.repair it is taken as one"
                 )
+            if fault is not None:
+                return f"tag {number} of {self.tags} is {tag!r:.40}{fault}"
             before = tag
         return None
 
-    def _words(self, dataset: Dataset) -> list[list[str]]:
-        return _lists(dataset, self.tokens)
+    def _pairs(self, dataset: Dataset) -> Iterator[tuple[list[str], list[str]]]:
+        """The words and the tags of each row."""
+        from datasets import Value
 
-    def _tags(self, dataset: Dataset) -> list[list[str]]:
-        tags = _lists(dataset, self.tags)
-        if self.repair:
-            for row in tags:
-                for number, tag in enumerate(row):
-                    before = row[number - 1] if number else OUTSIDE
+        columns = (labels_of(dataset, self.tokens), labels_of(dataset, self.tags))
+        words_are_text, tags_are_text = (
+            isinstance(dataset.features[name], Value) for name in (self.tokens, self.tags)
+        )
+        for words, tags in zip(*columns, strict=True):
+            # Only tags tell: a sentence may begin with a bracket.
+            listed = written_list(tags[0]) if tags_are_text else None
+            if tags_are_text:
+                tags = tags[0].split() if listed is None else listed
+            if words_are_text:
+                words = words[0].split() if listed is None else written_list(words[0]) or []
+            if self.repair:
+                for number, tag in enumerate(tags):
+                    before = tags[number - 1] if number else OUTSIDE
                     if tag.startswith("I-") and before[2:] != tag[2:]:
-                        row[number] = f"B-{tag[2:]}"
-        return tags
-
-
-def _lists(dataset: Dataset, column: str) -> list[list[str]]:
-    """A column of lists, or of text with white space between words, as a CSV has it."""
-    from datasets import Value
-
-    rows = labels_of(dataset, column)
-    return [row[0].split() for row in rows] if isinstance(dataset.features[column], Value) else rows
+                        tags[number] = f"B-{tag[2:]}"
+            yield words, tags

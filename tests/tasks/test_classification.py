@@ -80,14 +80,14 @@ WRONG: list[tuple[Sequence[Any], Sequence[Any], dict[str, Any], str]] = [
      "task.labels: a"),
     (rows("1", "2"), rows(1), {}, r"validation\.jsonl, line 1: label 1 is a whole number, but '1' "
      r"\(.*train\.jsonl, line 1\) is text"),
-    (rows("a", 2), rows("a"), {}, r"train\.jsonl, line 2: label is 2, which does not fit"),
+    (rows("a", 2), rows("a"), {}, r"train\.jsonl, line 2: label is 2, a whole number, but 'a' \("),
     (rows("a", "a"), rows("a"), {}, "every label is 'a'"),
     (rows("a", None), rows("a"), {}, r"train\.jsonl, line 2: label is empty"),
     (rows(0.5, 1.0), rows(1.0), {}, r"line 1: label is 0.5, not text or a whole number"),
     ([{"text": " ", "label": "a"}], rows("a"), {}, r"train\.jsonl, line 1: text is empty"),
     ([{"text": "x", "labl": "a"}], rows("a"), {}, "no column 'label' in train.*nearest: labl"),
-    (rows("a", "b"), rows("a"), {"multi_label": True}, r"line 1: label is 'a', not a list"),
-    (rows(["a"], ["b", ""]), rows(["a"]), {"multi_label": True}, r"line 2: label holds ''"),
+    (rows(1, 2), rows(1), {"multi_label": True}, r"line 1: label is 1, not a list or text"),
+    (rows(["a"], ["b", ""]), rows(["a"]), {"multi_label": True}, "line 2: number 2 of label is"),
     (rows(["a"], []), rows(["b"]), {"multi_label": True}, r"validation\.jsonl, line 1: label 'b'"),
 ]  # fmt: skip
 

@@ -43,12 +43,12 @@ def test_names_are_o_and_both_tags_of_every_type_in_training(tmp_path: Path) -> 
 
 WRONG = [
     ([row("O", "I-x")], r"train\.jsonl, line 3: tag 2 of tags is 'I-x' after 'O'"),
-    ([row("B-x", "I-y")], r"line 3: tag 2 of tags is 'I-y' after 'B-x': an entity begins with B-"),
+    ([row("B-x", "I-y")], r"line 3: tag 2 of tags is 'I-y' after 'B-x', at 'w1': an entity begins"),
     ([row("S-x")], r"line 3: tag 1 of tags is 'S-x', not O, B-TYPE or I-TYPE"),
     ([row("B-")], r"line 3: tag 1 of tags is 'B-'"),
     ([{"tokens": ["a", "b"], "tags": ["O"]}], r"line 3: 2 tokens and 1 tags: give one for each"),
     ([{"tokens": [], "tags": []}], r"line 3: tokens is empty"),
-    ([{"tokens": ["a", ""], "tags": ["O", "O"]}], r"line 3: tokens holds ''"),
+    ([{"tokens": ["a", ""], "tags": ["O", "O"]}], r"line 3: number 2 of tokens is empty, ''"),
     ([{"tokens": ["a"], "tag": ["O"]}], r"line 3: tags is empty"),
 ]
 
@@ -64,7 +64,9 @@ def test_what_is_wrong_with_tags_is_said_with_file_and_row(
 
 def test_a_type_that_training_lacks_is_refused(tmp_path: Path) -> None:
     task = Tagging()
-    with pytest.raises(ValueError, match=r"validation\.jsonl, line 1: tags has the type 'z'"):
+    with pytest.raises(
+        ValueError, match=r"validation\.jsonl, line 1: of tags the type 'z' is not one"
+    ):
         task.head(splits(tmp_path, GOOD, [row("B-z")], task))
     with pytest.raises(ValueError, match="every tag is O"):
         task.head(splits(tmp_path, [row("O")], [row("O")], task))
