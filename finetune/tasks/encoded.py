@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from string import Formatter
@@ -81,6 +81,17 @@ def template_columns(template: str) -> tuple[str, ...]:
                 "{source}; write {{ for a brace itself"
             )
     return tuple(dict.fromkeys(name for _, name, _, _ in fields if name is not None))
+
+
+def template_spans(template: str, row: Mapping[str, str]) -> list[tuple[int, int]]:
+    """Where in the text that a template makes of a row the columns' own texts stand."""
+    spans, at = [], 0
+    for literal, name, *_ in Formatter().parse(template):
+        at += len(literal)
+        if name is not None:
+            spans.append((at, at + len(row[name])))
+            at += len(row[name])
+    return spans
 
 
 def text_hash(text: str) -> str:
