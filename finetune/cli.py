@@ -315,9 +315,9 @@ def _merge(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
 
     merged = merge(arguments.model, arguments.folder)
     print(
-        f"{merged.folder}: {merged.prompts} prompts, the same greedy texts; the logits differ by "
-        f"at most {merged.difference:.2g}, where the adapter changes them by up to "
-        f"{merged.effect:.2g}"
+        f"{merged.folder}: {merged.prompts} prompts{', the same greedy texts' * merged.writes}; "
+        f"the logits differ by at most {merged.difference:.2g}, where the adapter changes them by "
+        f"up to {merged.effect:.2g}"
     )
 
 
