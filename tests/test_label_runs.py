@@ -79,6 +79,12 @@ def test_predict_says_what_the_run_scored(
     arguments = ["--file", str(file), "--output", str(out), "--batch-size", "5"]
     assert main(["predict", str(classified.folder), *arguments]) == 0
     assert [json.loads(line) for line in out.read_text().splitlines()] == found
+    capsys.readouterr()
+    after = ["--batch-size", "5", *(row["input"] for row in rows[:2])]  # texts behind an option
+    assert main(["predict", str(classified.folder), *after]) == 0
+    assert capsys.readouterr().out.count("\n") == 2
+    assert main(["predict", str(classified.folder), "a", "--explian"]) == 2
+    assert "predict does not know '--explian'" in capsys.readouterr().err
     assert main(["generate", str(classified.folder), "--prompt", "a"]) == 2
     assert "use `finetune predict`" in capsys.readouterr().err
 
@@ -124,6 +130,8 @@ def test_predict_finds_the_entities_of_a_text_and_of_its_words(
         assert row["input"][entity["start"] : entity["end"]] == entity["text"]
     assert main(["predict", str(tagged_run.folder), row["input"]]) == 0
     assert f"  {found[0][0]}: {found[0][1]}  (" in capsys.readouterr().out
+    assert main(["predict", str(tagged_run.folder), "--explain", row["input"]]) == 2
+    assert "tags words, and --explain weighs the words of a text" in capsys.readouterr().err
 
 
 METHODS: list[Method] = [LoRA(r=2), PromptTuning(num_virtual_tokens=3)]
