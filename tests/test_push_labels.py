@@ -64,7 +64,10 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
         (here / name).mkdir(parents=True)
         data = None
         if isinstance(task, Classification) and task.multi_label:
-            data = [{"text": row["text"], "label": [row["label"], "any"]} for row in texts(48)]
+            data = [
+                {"text": row["text"], "label": [row["label"], f"n{number % 12:02}"]}
+                for number, row in enumerate(texts(48))
+            ]
         made = recipe(kind, here / name, task, data, method, max_steps=10, eval_strategy="no",
                       save_strategy="no", load_best_model_at_end=False)  # fmt: skip
         rows[name] = run(made).predictions()[0]
@@ -123,12 +126,12 @@ def test_the_card_names_the_labels_and_the_pipeline(pushed: Pushed, name: str) -
     card = pushed.card(name)
     kind, task, _ = RUNS[name]
     if isinstance(task, Tagging):
-        labels = "`O`, `B-animal`, `I-animal`, `B-greeting`, `I-greeting`"
+        labels = ["O", "B-animal", "I-animal", "B-greeting", "I-greeting"]
+    elif task.multi_label:
+        labels = ["animal", "greeting", *(f"n{number:02}" for number in range(12)), "none"]
     else:
-        labels = "`animal`, `any`, `greeting`, `none`" if task.multi_label else (
-            "`animal`, `greeting`, `none`"
-        )  # fmt: skip
-    assert f"- **Labels**: {labels}\n" in card
+        labels = ["animal", "greeting", "none"]
+    assert f"- **Labels**: {', '.join(f'`{label}`' for label in labels)}\n" in card
     kind_of_task = "token" if isinstance(task, Tagging) else "text"
     assert f"pipeline_tag: {kind_of_task}-classification\n" in card
     assert ("trust_remote_code=True" in card) == (kind == "lstm")

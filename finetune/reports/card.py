@@ -228,7 +228,8 @@ def _labels(run: Run) -> list[str]:
     if (model / HEAD).is_file():
         names = json.loads((model / HEAD).read_text())["names"]
     else:
-        names = list(json.loads((model / "config.json").read_text())["id2label"].values())
+        named = json.loads((model / "config.json").read_text())["id2label"]
+        names = [named[number] for number in sorted(named, key=int)]
     more = f" and {len(names) - LABELS:,} more" * (len(names) > LABELS)
     return [f"- **Labels**: {', '.join(f'`{name}`' for name in names[:LABELS])}{more}"]
 

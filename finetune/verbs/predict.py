@@ -201,9 +201,9 @@ def _read(
         return task.ids(text[:end], saved.tokenizer, shape)[0]
 
     whole, was_cut = task.ids(text, saved.tokenizer, shape)
-    last = (
-        bisect_left(words, True, key=lambda word: ids(word[1]) == whole) if was_cut else len(words)
-    )
+    if not was_cut:
+        return len(text)
+    last = bisect_left(words, True, key=lambda word: ids(word[1]) == whole)
     return words[last][1] if last < len(words) else len(text)
 
 
