@@ -129,9 +129,13 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--raw", action="store_true", help="leave out the recipe's prompt template")
     added.add_argument("--batch-size", type=int, default=16)
     added = verb("predict", _predict, "labels of texts, from a run, a model folder or a Hub id")
+    added.set_defaults(takes_overrides=True)  # texts that follow an option are left over
     added.add_argument("model", help="a run's folder, a model's, or a Hub id")
     added.add_argument("texts", nargs="*", metavar="TEXT", help="one or more texts")
     added.add_argument("--file", type=Path, help="texts: .txt (a line each) or .jsonl")
+    added.add_argument(
+        "--explain", action="store_true", help="the words that a label hangs on, and their weights"
+    )
     added.add_argument("--output", type=Path, help="JSONL is written here, not to the terminal")
     added.add_argument("--batch-size", type=int, default=16)
     added = verb("merge", _merge, "an adapter folded into its model, proven equal")
@@ -284,14 +288,22 @@ def _generate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
 
 
 def _predict(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    if unknown := [word for word in rest if word.startswith("-")]:
+        raise ValueError(f"predict does not know {unknown[0]!r}")
     _quiet()
     from finetune.prompts import read_prompts
-    from finetune.verbs.predict import lines, predict, write
+    from finetune.verbs.predict import explained, lines, predict, write
 
-    texts = read_prompts(arguments.texts, arguments.file, what="texts")
-    found = predict(arguments.model, texts, arguments.batch_size)
+    texts = read_prompts([*arguments.texts, *rest], arguments.file, what="texts")
+    found = predict(arguments.model, texts, arguments.batch_size, arguments.explain)
     if arguments.output is not None:
         write(found, arguments.output)
+        return
+    if arguments.explain:
+        from finetune.reports.tables import console
+
+        for one in found:
+            console.print(explained(one, styled=console.is_terminal))
         return
     for one in found:
         print("\n".join(lines(one)))
@@ -303,9 +315,9 @@ def _merge(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
 
     merged = merge(arguments.model, arguments.folder)
     print(
-        f"{merged.folder}: {merged.prompts} prompts, the same greedy texts; the logits differ by "
-        f"at most {merged.difference:.2g}, where the adapter changes them by up to "
-        f"{merged.effect:.2g}"
+        f"{merged.folder}: {merged.prompts} prompts{', the same greedy texts' * merged.writes}; "
+        f"the logits differ by at most {merged.difference:.2g}, where the adapter changes them by "
+        f"up to {merged.effect:.2g}"
     )
 
 

@@ -70,10 +70,11 @@ class Shape:
         config = model.config.to_dict()
         # T5 keeps an n_positions it does not use: its positions are relative.
         relative = "relative_attention_num_buckets" in config
-        positions = None
-        if not relative:
-            named = (config.get(key) for key in ("n_positions", "max_position_embeddings"))
-            positions = next((value for value in named if value), None)
+        named = [] if relative else [config.get("n_positions")]
+        named.append(config.get("max_position_embeddings"))
+        positions = next((value for value in named if value), None)
+        if positions is not None:
+            positions -= _taken(model)
         return cls(
             encoder_decoder=bool(model.config.is_encoder_decoder),
             max_tokens=None if positions is None else positions - prompt_tokens,
@@ -81,3 +82,21 @@ class Shape:
             recurrent=config["model_type"] == "lstm",
             head=Head.of(model),
         )
+
+
+def _taken(model: PreTrainedModel | PeftModel) -> int:
+    """Rows at the start of a table of positions that no text gets.
+
+    RoBERTa and what descends from it count from behind the pad token's id, which their tables name:
+    of its 514 positions a text gets 512.
+    """
+    from torch.nn import Embedding
+    from transformers.models.ibert.quant_modules import QuantEmbedding  # an Embedding of its own
+
+    tables = (
+        module
+        for name, module in model.named_modules()
+        if name.endswith("position_embeddings") and isinstance(module, Embedding | QuantEmbedding)
+    )
+    pad = next((table.padding_idx for table in tables), None)
+    return 0 if pad is None else pad + 1

@@ -114,3 +114,16 @@ def recipe(
         training=Training(**settings | training),
         name="study/arm",
     )
+
+
+def first_tags(text: str, tokens: Sequence[Any]) -> list[str]:
+    """The tag of each word's first token, of what a pipeline says of all tokens of `text`."""
+    words = text.split()
+    starts = {sum(len(w) + 1 for w in words[:n]): n for n in range(len(words))}
+    said: dict[int, str] = {}
+    for token in tokens:
+        inside = text[token["start"] : token["end"]]
+        start = token["start"] + len(inside) - len(inside.lstrip())
+        if inside.strip() and start in starts:
+            said.setdefault(starts[start], token["entity"])
+    return [said[number] for number in range(len(words))]

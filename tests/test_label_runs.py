@@ -18,7 +18,7 @@ from finetune.methods import Method
 from finetune.verbs.evaluate import evaluate_runs
 from finetune.verbs.merge import merge
 from finetune.verbs.predict import predict
-from tests.label_runs import KINDS, recipe, tagged, texts
+from tests.label_runs import KINDS, first_tags, recipe, tagged, texts
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -79,6 +79,12 @@ def test_predict_says_what_the_run_scored(
     arguments = ["--file", str(file), "--output", str(out), "--batch-size", "5"]
     assert main(["predict", str(classified.folder), *arguments]) == 0
     assert [json.loads(line) for line in out.read_text().splitlines()] == found
+    capsys.readouterr()
+    after = ["--batch-size", "5", *(row["input"] for row in rows[:2])]  # texts behind an option
+    assert main(["predict", str(classified.folder), *after]) == 0
+    assert capsys.readouterr().out.count("\n") == 2
+    assert main(["predict", str(classified.folder), "a", "--explian"]) == 2
+    assert "predict does not know '--explian'" in capsys.readouterr().err
     assert main(["generate", str(classified.folder), "--prompt", "a"]) == 2
     assert "use `finetune predict`" in capsys.readouterr().err
 
@@ -105,15 +111,7 @@ def test_the_saved_tagger_is_a_pipeline_that_agrees(tagged_run: Run) -> None:
     assert AutoConfig.from_pretrained(folder).id2label[0] == "O"
     tag: Any = pipeline("token-classification", model=folder, ignore_labels=[])
     for row in tagged_run.predictions()[:3]:
-        words = row["input"].split()
-        starts = {sum(len(w) + 1 for w in words[:n]): n for n in range(len(words))}
-        said: dict[int, str] = {}
-        for token in tag(row["input"]):
-            inside = row["input"][token["start"] : token["end"]]
-            start = token["start"] + len(inside) - len(inside.lstrip())
-            if inside.strip() and start in starts:
-                said.setdefault(starts[start], token["entity"])
-        assert [said[number] for number in range(len(words))] == row["prediction"]
+        assert first_tags(row["input"], tag(row["input"])) == row["prediction"]
 
 
 def test_predict_finds_the_entities_of_a_text_and_of_its_words(
@@ -132,6 +130,8 @@ def test_predict_finds_the_entities_of_a_text_and_of_its_words(
         assert row["input"][entity["start"] : entity["end"]] == entity["text"]
     assert main(["predict", str(tagged_run.folder), row["input"]]) == 0
     assert f"  {found[0][0]}: {found[0][1]}  (" in capsys.readouterr().out
+    assert main(["predict", str(tagged_run.folder), "--explain", row["input"]]) == 2
+    assert "tags words, and --explain weighs the words of a text" in capsys.readouterr().err
 
 
 METHODS: list[Method] = [LoRA(r=2), PromptTuning(num_virtual_tokens=3)]

@@ -541,7 +541,7 @@ SHAPE = Shape(encoder_decoder=False, max_tokens=64, prompt_tokens=0)
 
 
 def test_of_a_long_text_a_classifier_reads_no_more_than_it_may_keep(recording: Recording) -> None:
-    ids, was_cut = Classification().ids({"text": LONG}, recording, SHAPE)
+    ids, was_cut = Classification().ids(LONG, recording, SHAPE)
     assert was_cut
     assert ids == tokenizer("gpt2")(LONG)["input_ids"][:64]
     assert recording.longest == 64 * CHARACTERS < len(LONG)

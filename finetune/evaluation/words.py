@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 import regex  # type: ignore[import-untyped]  # ships no types
 
-_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-_PART = rf"[[\p{{L}}\p{{N}}\p{{M}}_]--[{_UNSPACED}]]+"
+from finetune.augment import UNSPACED
+
+_PART = rf"[[\p{{L}}\p{{N}}\p{{M}}_]--[{UNSPACED}]]+"
 _WORD = regex.compile(
     r"(?V1)"
-    rf"[{_UNSPACED}]\p{{M}}*"  # in a script without spaces a character, with its marks
+    rf"[{UNSPACED}]\p{{M}}*"  # in a script without spaces a character, with its marks
     rf"|{_PART}(?:(?:['’-]|(?<=\p{{N}})[.,](?=\p{{N}})){_PART})*"
     rf"|[^\s\p{{L}}\p{{N}}\p{{M}}_]+"  # signs that stand together
     r"|\S"
 )
+
+Span = tuple[int, int]
+"""Where something stands in a text: its first character, and the one after its last."""
 
 Classifier = Callable[[list[str]], npt.ArrayLike]
 """From texts to probabilities, (texts, classes)."""
@@ -31,32 +34,38 @@ class Word:
     text: str
     start: int
     end: int
-    weight: float
-    """Nats of the label's probability lost without it; below 0 it speaks against the label."""
+    weights: tuple[float, ...]
+    """For each label asked about, by how many nats its log odds fall without the word; below 0 the
+    word speaks against it."""
 
 
-def occlusion(probabilities: Classifier, text: str, label: int, batch_size: int = 64) -> list[Word]:
-    """The words of `text`, in order, weighed for the class `label`.
+def words_of(text: str, within: Span | None = None) -> list[Span]:
+    """The words of `text`, in order; `within`: of this part of it."""
+    start, end = within or (0, len(text))
+    return [match.span() for match in _WORD.finditer(text, start, end)]
+
+
+def occlusion(
+    probabilities: Classifier, text: str, labels: Sequence[int], spans: Sequence[Span]
+) -> list[Word]:
+    """The words of `text` that stand at `spans`, weighed for the classes `labels`.
 
     One word at a time is left out (Li et al. 2016, "Understanding neural networks through
-    representation erasure", section 3): as many texts to classify as there are words, and one. Of
-    words that say the same thing twice, each alone weighs little. A text of one word leaves the
-    empty text.
+    representation erasure"), and weighs what the label's log odds lose (the weight of evidence of
+    Robnik-Šikonja & Kononenko 2008): of a sure classifier the probability hardly moves, its odds
+    do. As many texts to classify as there are words, and one. Of words that say the same thing
+    twice, each alone weighs little. A text of one word leaves the empty text.
     """
-    spans: list[tuple[int, int]] = [match.span() for match in _WORD.finditer(text)]
-
-    def texts() -> Iterator[str]:
-        yield text
-        for start, end in spans:
-            yield _without(text, start, end)
-
-    waiting, nats = texts(), list[float]()
-    while batch := list(islice(waiting, batch_size)):
-        chances = np.asarray(probabilities(batch), dtype=np.float64)[:, label]
-        nats += np.log(np.maximum(chances, np.finfo(np.float64).tiny)).tolist()
+    if not spans:
+        return []
+    texts = [text, *(_without(text, start, end) for start, end in spans)]
+    chances = np.asarray(probabilities(texts), dtype=np.float64)[:, list(labels)]
+    least = np.finfo(np.float64)
+    odds = np.log(np.maximum(chances, least.tiny)) - np.log(np.maximum(1 - chances, least.epsneg))
+    lost = odds[0] - odds[1:]  # (words, labels)
     return [
-        Word(text[start:end], start, end, nats[0] - left)
-        for (start, end), left in zip(spans, nats[1:], strict=True)
+        Word(text[start:end], start, end, tuple(weights))
+        for (start, end), weights in zip(spans, lost.tolist(), strict=True)
     ]
 
 

@@ -29,6 +29,8 @@ LOSSES = {
     "Classification": "The loss is in nats a text.",
     "Tagging": "The loss is in nats a word.",
 }
+LABELS = 50
+"""So many names of labels are written out."""
 PIPELINES = {"Classification": "text-classification", "Tagging": "token-classification"}
 
 LICENCE = ("license", "license_name", "license_link")
@@ -211,10 +213,25 @@ def _origin(run: Run, base: str | None, licence: dict[str, str], manifest: dict[
         f"- **Data**: {source}; examples: {sizes}{changed}; "
         f"fingerprint `{manifest['fingerprint']}`",
         f"- **Task**: `{_code(recipe.task)}`",
+        *_labels(run),
         f"- **Method**: `{_code(recipe.method)}`",
         *(f"  - {line}" for line in manifest["trained"]),
     ]
     return "\n".join(lines)
+
+
+def _labels(run: Run) -> list[str]:
+    """A line with the names of the classes or tags; of a model that writes text none."""
+    if not isinstance(run.recipe.task, Classification | Tagging):
+        return []
+    model = run.folder / "model"
+    if (model / HEAD).is_file():
+        names = json.loads((model / HEAD).read_text())["names"]
+    else:
+        named = json.loads((model / "config.json").read_text())["id2label"]
+        names = [named[number] for number in sorted(named, key=int)]
+    more = f" and {len(names) - LABELS:,} more" * (len(names) > LABELS)
+    return [f"- **Labels**: {', '.join(f'`{name}`' for name in names[:LABELS])}{more}"]
 
 
 def _code(value: object) -> str:
@@ -305,6 +322,8 @@ def _label_snippet(
         options = code
         if isinstance(task, Tagging):
             options += ', aggregation_strategy="first"'
+        elif task.multi_label:
+            options += ", top_k=None"  # else a pipeline says only the likeliest label
         lines = [
             "from transformers import pipeline",
             "",

@@ -121,7 +121,8 @@ class Classification:
         texts = split.select_columns(list(self.inputs))
         lists = labels_of(split, "label", several=self.multi_label)
         for row, labels in zip(texts, lists, strict=True):
-            ids, was_cut = self.ids(row, tokenizer, shape)
+            text = self.text.format_map(row)
+            ids, was_cut = self.ids(text, tokenizer, shape)
             cut += was_cut
             if unknown := [label for label in labels if label not in number_of]:
                 raise ValueError("label " + not_one(unknown[0], "the model's", names))
@@ -132,7 +133,7 @@ class Classification:
             examples.append(
                 Example(
                     id=text_hash("\0".join(row[column] for column in self.inputs)),
-                    input=self.text.format_map(row),
+                    input=text,
                     reference=", ".join(labels),
                     bytes=0,
                     labels=tuple(labels),
@@ -148,11 +149,10 @@ class Classification:
         return Encoded(encoded_rows(rows), tuple(examples), tuple(notes))
 
     def ids(
-        self, row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, shape: Shape
+        self, text: str, tokenizer: PreTrainedTokenizerBase, shape: Shape
     ) -> tuple[list[int], bool]:
-        """The token ids of a row's text, and whether it had to be cut to fit."""
+        """The token ids of what `self.text` makes of a row, and whether it had to be cut to fit."""
         limit = self.limit(shape)
-        text = self.text.format_map(row)
         part = text[: limit * CHARACTERS]
         ids: list[int] = tokenizer(part, verbose=False)["input_ids"]
         was_cut = len(ids) > limit or len(part) < len(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from string import Formatter
@@ -105,6 +105,17 @@ def written_list(cell: str) -> list[str] | None:
     if not isinstance(found, list) or not all(isinstance(part, str | int) for part in found):
         return None
     return list(map(str, found))
+
+
+def template_spans(template: str, row: Mapping[str, str]) -> list[tuple[int, int]]:
+    """Where in the text that a template makes of a row the columns' own texts stand."""
+    spans, at = [], 0
+    for literal, name, *_ in Formatter().parse(template):
+        at += len(literal)
+        if name is not None:
+            spans.append((at, at + len(row[name])))
+            at += len(row[name])
+    return spans
 
 
 def text_hash(text: str) -> str:

@@ -49,6 +49,8 @@ class Merged:
     effect: float
     """What the adapter itself does to the logits, at most: a difference is small beside this."""
     prompts: int
+    writes: bool
+    """Greedy texts were compared too; a classifier or tagger has none."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def merge(name: str, out: Path) -> Merged:
         del saved, model  # one copy at a time
         difference = prove(expected, folder, prompts, MARGIN * rounding)
         folder.replace(out)
-    return Merged(out, difference, effect, len(prompts))
+    return Merged(out, difference, effect, len(prompts), bool(expected.texts))
 
 
 def prove(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import regex  # type: ignore[import-untyped]  # ships no types
 
+from finetune.evaluation.words import Span, Word, occlusion, words_of
 from finetune.prompts import Prompt
 from finetune.tasks import Classification, Tagging
-from finetune.tasks.encoded import IGNORED
+from finetune.tasks.encoded import IGNORED, template_spans
 
 if TYPE_CHECKING:
+    from rich.text import Text
     from torch import Tensor
 
     from finetune.models.saved import Saved
@@ -22,10 +25,16 @@ if TYPE_CHECKING:
 WORD = regex.compile(r"(?V1)\p{Han}|[[\p{L}\p{N}\p{M}_]--\p{Han}]+(?:['’-][\p{L}\p{N}]+)*|\S")
 """A word of a text that nobody has cut into words: letters and digits, or one other sign."""
 
-Span = tuple[int, int]
+SHARE, LEAST = 0.2, 0.1
+"""A word is marked that weighs so much of what the heaviest does, and so many nats: a tenth in the
+odds."""
+LISTED = 8
+"""So many of the words that are marked, the heaviest, are listed with their weights."""
 
 
-def predict(name: str, texts: Sequence[Prompt], batch_size: int = 16) -> list[dict[str, Any]]:
+def predict(
+    name: str, texts: Sequence[Prompt], batch_size: int = 16, explain: bool = False
+) -> list[dict[str, Any]]:
     """For each text what the model of `name` (a run, a model folder, a Hub id) says.
 
     `texts`: text, or a row of the recipe's columns; to a tagger a row may give its words,
@@ -33,7 +42,13 @@ def predict(name: str, texts: Sequence[Prompt], batch_size: int = 16) -> list[di
     `probabilities` by class. Of entities: `text`, and `entities`, each with `type`, `text`, `start`
     and `end` in the text, and `probability`, the mean of its words'.
 
-    Raises: ValueError for a model that writes text, or a row without a column of the recipe.
+    `explain`: of classes also `words`, in order, each with `text`, `start` and `end` in the text,
+    and `weights`: by label (that or those given, or else the likeliest) the nats that its log odds
+    lose without the word; and `read`, how many characters the model reads: what comes after weighs
+    0. Words of the recipe's template itself are not weighed.
+
+    Raises: ValueError for a model that writes text, to explain tags, or a row without a column of
+        the recipe.
     """
     from finetune.models.saved import open_saved
     from finetune.shape import Shape
@@ -44,7 +59,12 @@ def predict(name: str, texts: Sequence[Prompt], batch_size: int = 16) -> list[di
         raise ValueError(f"{name} writes text, and labels none: use `finetune generate`")
     task = _task(saved, shape)
     if isinstance(task, Classification):
-        return _classes(saved, shape, task, texts, batch_size)
+        return _classes(saved, shape, task, texts, batch_size, explain)
+    if explain:
+        raise ValueError(
+            f"{name} tags words, and --explain weighs the words of a text for its class: leave it "
+            "out"
+        )
     return _entities(saved, shape, task, texts, batch_size)
 
 
@@ -63,6 +83,51 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     return [f"{found['label']} {found['probability']:.3f}\t{found['text']}"]
 
 
+def explained(found: Mapping[str, Any], *, styled: bool) -> Text:
+    """One text's labels, each with the words marked that it hangs on, and their weights below.
+
+    `styled`: marked in green, in red where they speak against it; else by brackets.
+    """
+    from rich.text import Text
+
+    text = found["text"]
+    given = found.get("labels", [found.get("label")])
+    lines = []
+    for label in given or [next(iter(found["probabilities"]))]:
+        weighed = [(word, word["weights"][label]) for word in found["words"]]
+        least = max([LEAST, *(SHARE * abs(weight) for _, weight in weighed)])
+        heavy = [(word, weight) for word, weight in weighed if abs(weight) >= least]
+        runs: list[tuple[int, int, bool]] = []
+        for word, weight in heavy:
+            start, for_it = word["start"], weight > 0
+            # What stands together is marked as one, as words of a script without spaces do.
+            if runs and runs[-1][1:] == (start, for_it):
+                start = runs.pop()[0]
+            runs.append((start, word["end"], for_it))
+        marked, at = Text("" if given else "(none) "), 0
+        marked.append(f"{label} {found['probabilities'][label]:.3f}  ")
+        for start, end, for_it in runs:
+            marked.append(text[at:start])
+            run = text[start:end] if styled else f"[{text[start:end]}]"
+            marked.append(run, "bold green" if for_it else "bold red")
+            at = end
+        lines.append(marked.append(text[at:]))
+        heavy.sort(key=lambda pair: -abs(pair[1]))
+        lines += [Text(f"{weight:+9.2f}  {word['text']}") for word, weight in heavy[:LISTED]]
+        if len(heavy) > LISTED:
+            lines.append(Text(f"{'...':>9}  {len(heavy) - LISTED} more"))
+        if not heavy:
+            lines.append(Text("           no word alone moves it"))
+    if found["read"] < len(text):
+        lines.append(
+            Text(
+                f"           the model reads {found['read']:,} of {len(text):,} characters; words "
+                "after them weigh 0"
+            )
+        )
+    return Text("\n").join(lines)
+
+
 def _task(saved: Saved, shape: Shape) -> Classification | Tagging:
     """The run's own; of any other model with labels the plain one."""
     from finetune.recipe import Recipe
@@ -77,26 +142,69 @@ def _task(saved: Saved, shape: Shape) -> Classification | Tagging:
 
 
 def _classes(
-    saved: Saved, shape: Shape, task: Classification, texts: Sequence[Prompt], batch_size: int
+    saved: Saved,
+    shape: Shape,
+    task: Classification,
+    given: Sequence[Prompt],
+    batch_size: int,
+    explain: bool,
 ) -> list[dict[str, Any]]:
+    import torch
+
     from finetune.evaluation.labels import decide
 
     names = shape.head.names
-    rows = [_row(text, number, task.inputs) for number, text in enumerate(texts, 1)]
-    ids = [task.ids(row, saved.tokenizer, shape)[0] for row in rows]
+    rows = [_row(text, number, task.inputs) for number, text in enumerate(given, 1)]
+    texts = [task.text.format_map(row) for row in rows]
+
+    def classify(texts: Sequence[str]) -> list[Tensor]:
+        ids = [task.ids(text, saved.tokenizer, shape)[0] for text in texts]
+        return _probabilities(saved, shape, ids, batch_size)
+
     found = []
-    for row, chances in zip(rows, _probabilities(saved, shape, ids, batch_size), strict=True):
+    for row, text, chances in zip(rows, texts, classify(texts), strict=True):
         numbered = sorted(enumerate(chances.tolist()), key=lambda pair: -pair[1])
         (chosen,) = decide(chances[None].numpy(), multi_label=task.multi_label)
-        said: dict[str, Any] = {"text": task.text.format_map(row)}
+        said: dict[str, Any] = {"text": text}
         if task.multi_label:
             said["labels"] = [name for name, there in zip(names, chosen, strict=True) if there]
         else:
             said["label"] = names[int(chosen.argmax())]
             said["probability"] = round(numbered[0][1], 6)
         said["probabilities"] = {names[label]: round(chance, 6) for label, chance in numbered}
+        if explain:
+            asked = [label for label, there in enumerate(chosen) if there] or [numbered[0][0]]
+            parts = template_spans(task.text, row)
+            spans = [word for part in parts for word in words_of(text, part)]
+            end = _read(text, spans, task, saved, shape)
+            within = [span for span in spans if span[1] <= end]
+            words = occlusion(lambda some: torch.stack(classify(some)), text[:end], asked, within)
+            words += [Word(text[a:b], a, b, (0.0,) * len(asked)) for a, b in spans[len(words) :]]
+            labels = [names[label] for label in asked]
+            said["read"] = end
+            said["words"] = [
+                {"text": word.text, "start": word.start, "end": word.end}
+                | {"weights": dict(zip(labels, (round(w, 4) for w in word.weights), strict=True))}
+                for word in words
+            ]
         found.append(said)
     return found
+
+
+def _read(
+    text: str, words: Sequence[Span], task: Classification, saved: Saved, shape: Shape
+) -> int:
+    """Where what the model reads of `text` ends: the first word after which no more of the text
+    changes the token ids. A slow tokenizer does not say where its tokens stand."""
+
+    def ids(end: int) -> list[int]:
+        return task.ids(text[:end], saved.tokenizer, shape)[0]
+
+    whole, was_cut = task.ids(text, saved.tokenizer, shape)
+    if not was_cut:
+        return len(text)
+    last = bisect_left(words, True, key=lambda word: ids(word[1]) == whole)
+    return words[last][1] if last < len(words) else len(text)
 
 
 def _entities(

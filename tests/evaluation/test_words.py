@@ -16,13 +16,17 @@ from sklearn.linear_model import (  # type: ignore[import-untyped]  # ships no t
 from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]  # ships no types
 
 from finetune.evaluation.label_floors import character_svm
-from finetune.evaluation.words import Classifier, occlusion
+from finetune.evaluation.words import Classifier, Word, occlusion, words_of
 
 NOISE = {
     "english": (["the", "weather", "is", "fine", "so", "we", "walk", "home", "again"], " "),
     "chinese": (list("今天天气很好我们去公园散步吧"), ""),
 }
 PLANTED = {"english": ["zebra", "quark"], "chinese": ["免费", "奖品"]}
+
+
+def weighed(classify: Classifier, text: str, *labels: int) -> list[Word]:
+    return occlusion(classify, text, labels, words_of(text))
 
 
 def planted(language: str, rows: int = 240) -> tuple[list[str], list[int]]:
@@ -48,13 +52,13 @@ def test_planted_words_weigh_most(language: str) -> None:
 
     for text in texts[201::4]:
         (plant,) = (word for word in PLANTED[language] if word in text)
-        words = sorted(occlusion(classify, text, label=1), key=lambda word: -word.weight)
+        words = sorted(weighed(classify, text, 1), key=lambda word: -word.weights[0])
         size = len(plant) if language == "chinese" else 1  # there each character is a word
         start = text.index(plant)
         for word in words[:size]:
             assert start <= word.start < word.end <= start + len(plant), (text, words)
             assert text[word.start : word.end] == word.text
-        assert words[0].weight > 2 * abs(words[size].weight)
+        assert words[0].weights[0] > 2 * abs(words[size].weights[0])
 
 
 def classifier() -> Classifier:
@@ -64,38 +68,46 @@ def classifier() -> Classifier:
     return classify
 
 
-def test_a_words_weight_is_the_loss_in_log_probability_without_it() -> None:
+def test_a_words_weight_is_the_loss_in_log_odds_without_it() -> None:
     classify = classifier()
-    words = occlusion(classify, "The zebra, home", label=1)
+    words = weighed(classify, "The zebra, home", 1)
     assert [word.text for word in words] == ["The", "zebra", ",", "home"]
     assert [(word.start, word.end) for word in words] == [(0, 3), (4, 9), (9, 10), (11, 15)]
-    left = np.log(classify(["The zebra, home", "zebra, home", "The , home", "The zebra home"]))
-    last = np.log(classify(["The zebra,"]))
-    expected = [*(left[0, 1] - left[1:, 1]), left[0, 1] - last[0, 1]]
-    assert [word.weight for word in words] == pytest.approx(expected)
-    assert words[1].weight > 1
+    texts = ["The zebra, home", "zebra, home", "The , home", "The zebra home", "The zebra,"]
+    odds = [np.log(chance / (1 - chance)) for _, chance in np.asarray(classify(texts))]
+    expected = [odds[0] - left for left in odds[1:]]
+    assert [word.weights[0] for word in words] == pytest.approx(expected)
+    assert words[1].weights[0] > 1
+
+
+def test_of_a_sure_classifier_a_word_still_weighs() -> None:
+    def sure(texts: list[str]) -> npt.ArrayLike:
+        odds = np.array([20.0 + 3 * text.count("zebra") for text in texts])
+        return np.stack([1 / (1 + np.exp(odds)), 1 / (1 + np.exp(-odds))], axis=1)
+
+    words = weighed(sure, "a zebra", 0, 1)
+    assert words[0].weights == pytest.approx((0, 0), abs=1e-3)
+    assert words[1].weights == pytest.approx((-3, 3), abs=1e-3)
 
 
 def test_a_word_for_one_label_speaks_against_the_other() -> None:
-    classify = classifier()
-    for_it, against = (
-        {word.text: word.weight for word in occlusion(classify, "home zebra is", label)}
-        for label in (1, 0)
-    )
-    assert for_it["zebra"] > 0 > against["zebra"]
+    words = {word.text: word.weights for word in weighed(classifier(), "home zebra is", 1, 0)}
+    assert words["zebra"][0] > 0 > words["zebra"][1]
 
 
-def test_batches_weigh_as_one() -> None:
-    text, sizes = "so the zebra is home again", list[int]()
-    classify = classifier()
+def test_only_the_words_asked_about_are_left_out() -> None:
+    seen: list[str] = []
 
-    def counted(texts: list[str]) -> npt.ArrayLike:
-        sizes.append(len(texts))
-        return classify(texts)
+    def classify(texts: list[str]) -> npt.ArrayLike:
+        seen.extend(texts)
+        return np.full((len(texts), 2), 0.5)
 
-    whole = occlusion(classify, text, label=1)
-    assert occlusion(counted, text, label=1, batch_size=3) == whole
-    assert sizes == [3, 3, 1]
+    text = "say: so home"
+    assert [word.text for word in occlusion(classify, text, [0], words_of(text, (5, 12)))] == [
+        "so",
+        "home",
+    ]
+    assert seen == ["say: so home", "say: home", "say: so"]
 
 
 @pytest.mark.parametrize(
@@ -117,17 +129,17 @@ def test_each_word_is_left_out_once_with_its_space(text: str, left: list[str]) -
         seen.extend(texts)
         return np.full((len(texts), 2), 0.5)
 
-    words = occlusion(classify, text, label=0)
+    words = weighed(classify, text, 0)
     assert seen == [text, *left]
     assert "".join(word.text for word in words) == "".join(text.split())
 
 
 @pytest.mark.parametrize("text", ["", " \n"])
 def test_a_text_without_words_has_none_to_weigh(text: str) -> None:
-    assert occlusion(classifier(), text, label=1) == []
+    assert weighed(classifier(), text, 1) == []
 
 
 def test_an_impossible_label_has_a_finite_weight() -> None:
-    words = occlusion(lambda texts: [[0.0 if "a" in text else 1.0] for text in texts], "a b", 0)
-    assert words[0].weight == pytest.approx(np.log(np.finfo(float).tiny))
-    assert words[1].weight == 0
+    words = weighed(lambda texts: [[0.0 if "a" in text else 1.0] for text in texts], "a b", 0)
+    assert -1000 < words[0].weights[0] < -700
+    assert words[1].weights[0] == 0
