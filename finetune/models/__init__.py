@@ -118,6 +118,7 @@ class Pretrained:
                 f"model {self.name!r}: its tokenizer has {len(tokenizer)} tokens, it {size}: "
                 "the tokenizer's files are missing, or another model's"
             )
+        give_end_token(model, tokenizer)
         give_pad_token(model, tokenizer)
         read_last_token(model)
         other = {found[0] for found in info["mismatched_keys"]}
@@ -321,6 +322,21 @@ def read_last_token(model: PreTrainedModel) -> None:
         return given, named | moved | {"position_ids": positions}
 
     model.register_forward_pre_hook(move, with_kwargs=True)
+
+
+def give_end_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """BERT's separator, where what writes a text or reads its end has no end-of-text token.
+
+    As in the Chinese GPT-2s and T5s that were trained on BERT's tokens: whatever their configs say,
+    their texts end in it.
+    """
+    needed = model.can_generate() or model.config.is_encoder_decoder
+    if not needed or tokenizer.eos_token is not None or tokenizer.sep_token is None:
+        return
+    tokenizer.eos_token = tokenizer.sep_token
+    model.config.eos_token_id = tokenizer.eos_token_id
+    if model.can_generate():
+        model.generation_config.eos_token_id = tokenizer.eos_token_id
 
 
 def give_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

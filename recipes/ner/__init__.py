@@ -14,7 +14,6 @@ from finetune import Data, Tagging, Training
 
 data = Data(
     "leondz/wnut_17",
-    config="wnut_17",
     revision="refs/convert/parquet",
     train="train",
     validation="validation",
