@@ -167,6 +167,11 @@ def test_ten_steps_move_what_the_arm_promises_and_leave_a_whole_run(
     assert all(map(isfinite, losses))
     assert result.predictions()
     assert (result.folder / "manifest.json").is_file()
-    assert {"README.md", "tokenizer.json"} <= {f.name for f in (result.folder / "model").iterdir()}
-    assert list((result.folder / "model").glob("*model.safetensors"))
+    model = result.folder / "model"
+    assert f"\n# {name}\n" in (model / "README.md").read_text()
+    assert (model / "tokenizer.json").is_file()
+    assert [file.name for file in model.glob("*.safetensors")] in (
+        ["model.safetensors"],
+        ["adapter_model.safetensors"],
+    )
     shutil.rmtree(result.folder)  # checkpoints of some hundred runs
