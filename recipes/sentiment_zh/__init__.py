@@ -1,13 +1,13 @@
 """Whether a Chinese review is for or against: hotels, books and computers, two classes.
 
-ChnSentiCorp (Tan and Zhang 2008), on the Hub in Parquet as lansinuote/ChnSentiCorp: 9,600 / 1,200 /
-1,200 reviews. On files of one's own: `--data.train mine.csv --data.columns THEIRS text THEIRS
-label`.
+ChnSentiCorp (Tan and Zhang 2008): 9,600 / 1,200 / 1,200 reviews, on the Hub in Parquet as
+lansinuote/ChnSentiCorp. On files of one's own: `--data.train mine.csv`, with the columns `text` and
+`label`.
 
-GPT-2 and T5 are UER's, who trained them on BERT's tokens, one to a Chinese character (Zhao et al.
-2019): their texts end in BERT's separator. `lstm` and `gpt2_scratch` learn tokens of their own from
-the training split and need no download. The bundled tiny models know next to no Chinese. Result:
-not measured; the Hub's files were out of reach when this was written.
+GPT-2 and T5 are UER's (Zhao et al. 2019), which read and write BERT's tokens, one to a character,
+and end a text in BERT's separator. `lstm` and `gpt2_scratch` learn tokens of their own from the
+training split and need no download; with `--model.name tiny-gpt2` or `tiny-t5` the others run
+anywhere, but these know next to no Chinese. Result: not measured.
 """
 
 from finetune import Classification, Data, Training
