@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 
@@ -15,6 +16,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import (
+    BertConfig,
+    BertForMaskedLM,
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedTokenizerFast,
@@ -26,10 +29,14 @@ from finetune import Completion, Data, Decoding, Pretrained, Recipe, Run, Scratc
 from finetune.models.tokenizers import train_tokenizer
 from finetune.training.trainer import FinetuneTrainer
 
+gc.freeze()  # what imports made stays: each run collects, and need not look through it
+
 TEXT = (
     "the quick brown fox jumps over a lazy dog and says hello to you ; how are you today ? fine ."
 )
 WORDS = TEXT.split()
+CHINESE = {word: chr(0x4E00 + number) for number, word in enumerate(WORDS)}
+"""A character for each word."""
 
 
 @cache
@@ -76,6 +83,34 @@ def build(kind: str, seed: int = 0) -> GPT2LMHeadModel | T5ForConditionalGenerat
             initializer_factor=2.0,
         )
     )
+
+
+def build_on_bert_tokens(kind: str, folder: Path) -> str:
+    """A folder with a tiny "bert", or a "gpt2" or "t5" like the Chinese ones of UER: BERT's tokens,
+    none of them for the end of a text, and a config that names one in which no text ends."""
+    model: GPT2LMHeadModel | T5ForConditionalGeneration | BertForMaskedLM
+    if kind == "bert":
+        model = BertForMaskedLM(
+            BertConfig(
+                vocab_size=400,
+                hidden_size=32,
+                num_hidden_layers=3,
+                num_attention_heads=2,
+                intermediate_size=64,
+            )
+        )
+    else:
+        model = build(kind)
+        model.config.pad_token_id = None if kind == "gpt2" else 0
+        model.config.eos_token_id = 50256 if kind == "gpt2" else 1
+    model.save_pretrained(str(folder))
+    vocabulary = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary += dict.fromkeys([*WORDS, *CHINESE.values()])
+    unused = range(2, 2 + model.config.vocab_size - len(vocabulary))
+    vocabulary += [f"[unused{number}]" for number in unused]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    return str(folder)
 
 
 @pytest.fixture(params=["gpt2", "t5"])

@@ -80,7 +80,7 @@ class Pretrained:
             rates = () if self.dropout is None else dropout_rates(config)
             for rate in rates:
                 setattr(config, rate, self.dropout)
-            tokenizer = AutoTokenizer.from_pretrained(name, **options)
+            tokenizer = AutoTokenizer.from_pretrained(name, **options, **without_types(config))
             kind = stored_head(config) if head is None else head.kind
             named = head is not None and kind != "text"
             if head is not None:
@@ -118,6 +118,7 @@ class Pretrained:
                 f"model {self.name!r}: its tokenizer has {len(tokenizer)} tokens, it {size}: "
                 "the tokenizer's files are missing, or another model's"
             )
+        give_end_token(model, tokenizer)
         give_pad_token(model, tokenizer)
         read_last_token(model)
         other = {found[0] for found in info["mismatched_keys"]}
@@ -196,7 +197,7 @@ class Scratch:
         else:
             name = str(BUNDLED.get(self.tokenizer, self.tokenizer))
             try:
-                tokenizer = AutoTokenizer.from_pretrained(name)
+                tokenizer = AutoTokenizer.from_pretrained(name, **without_types(default))
             except (OSError, ValueError) as error:
                 raise ValueError(
                     f"tokenizer {self.tokenizer!r} cannot be loaded: {_reason(error)}"
@@ -226,6 +227,7 @@ class Scratch:
             model = auto_class(config, head.kind).from_config(config)
         except (TypeError, ValueError, StrictDataclassError) as error:
             raise ValueError(f"architecture {self.architecture!r}: {_reason(error)}") from error
+        give_end_token(model, tokenizer)
         give_pad_token(model, tokenizer)
         read_last_token(model)
         return Loaded(model, tokenizer, frozenset(name for name, _ in model.named_parameters()))
@@ -244,6 +246,17 @@ def dropout_rates(config: PreTrainedConfig) -> tuple[str, ...]:
         and isinstance(value, int | float)
         and not isinstance(value, bool)
     )
+
+
+def without_types(config: PreTrainedConfig) -> dict[str, Any]:
+    """The tokenizer's option not to give token types, where the model has no embeddings for them.
+
+    BERT's tokenizer gives them, and a GPT-2 that gets some adds the embeddings of the tokens with
+    their numbers: a pipeline would say something else than what was trained here, without them.
+    """
+    if "type_vocab_size" in config.to_dict():
+        return {}
+    return {"model_input_names": ["input_ids", "attention_mask"]}
 
 
 def auto_class(config: PreTrainedConfig, kind: Kind = "text") -> Any:
@@ -321,6 +334,21 @@ def read_last_token(model: PreTrainedModel) -> None:
         return given, named | moved | {"position_ids": positions}
 
     model.register_forward_pre_hook(move, with_kwargs=True)
+
+
+def give_end_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """BERT's separator, where what writes a text or reads its end has no end-of-text token.
+
+    As in the Chinese GPT-2s and T5s that were trained on BERT's tokens: whatever their configs say,
+    their texts end in it.
+    """
+    needed = model.can_generate() or model.config.is_encoder_decoder
+    if not needed or tokenizer.eos_token is not None or tokenizer.sep_token is None:
+        return
+    tokenizer.eos_token = tokenizer.sep_token
+    model.config.eos_token_id = tokenizer.eos_token_id
+    if model.can_generate():
+        model.generation_config.eos_token_id = tokenizer.eos_token_id
 
 
 def give_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

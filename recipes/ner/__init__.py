@@ -3,19 +3,18 @@
 WNUT-17 (Derczynski et al. 2017): 3,394 / 1,009 / 1,287 messages and six types of entity, on the Hub
 as leondz/wnut_17 (its Parquet branch: data sets that are programs are no longer run). On files of
 one's own: `--data.train mine.conll`, a word and its tag on each line, or a CSV or JSONL with the
-columns `tokens` and `tags`.
+columns `tokens` and `tags`. T5 tags with its encoder alone.
 
 The models are named by their Hub ids. To try the study with the bundled ones, on any machine:
 `finetune compare ner/gpt2_full ner/gpt2_lora --model.name tiny-gpt2 --training.learning-rate None`
-(each method's own rate); `lstm` and `gpt2_scratch` need no download. Result:
-not measured; the Hub's files were out of reach when this was written.
+(each method's own rate), with `tiny-t5` the arms of T5; `lstm` and `gpt2_scratch` need no download.
+Result: not measured; the Hub's files were out of reach when this was written.
 """
 
 from finetune import Data, Tagging, Training
 
 data = Data(
     "leondz/wnut_17",
-    config="wnut_17",
     revision="refs/convert/parquet",
     train="train",
     validation="validation",

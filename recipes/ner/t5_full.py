@@ -1,4 +1,4 @@
-"""T5-small, every weight trained.
+"""T5-small's encoder, every weight trained.
 
 Rate: the higher of the two that Hugging Face's T5 documentation gives for AdamW. Result: not
 measured.

@@ -1,4 +1,4 @@
-"""T5-small, LoRA of rank 8 on every linear layer of its blocks, and the head trained.
+"""T5-small's encoder, LoRA of rank 8 on every linear layer of its blocks, and the head trained.
 
 Rate: PEFT's example of LoRA on an encoder-decoder (mT0-large). Result: not measured.
 """

@@ -1,7 +1,14 @@
-"""Whether a film review is for or against the film: 25,000 reviews, two equal classes.
+"""Whether a film review is for or against the film: two equal classes, long texts.
 
-IMDb (Maas et al. 2011), on the Hub as stanfordnlp/imdb. On files of one's own: `--data.train
-mine.csv`, with the columns `text` and `label`. Result: not measured.
+IMDb (Maas et al. 2011): 25,000 reviews to learn from and 25,000 for the test, on the Hub as
+stanfordnlp/imdb; a tenth of the first is carved for validation, by a hash of the text. Of a longer
+review the first 512 tokens are read. On files of one's own: `--data.train mine.csv`, with the
+columns `text` and `label`. In Chinese: the study sentiment_zh.
+
+The models are named by their Hub ids. To try the study with the bundled ones, on any machine:
+`finetune compare sentiment/gpt2_full sentiment/gpt2_lora --model.name tiny-gpt2
+--training.learning-rate None` (each method's own rate), with `tiny-t5` the arms of T5; `lstm` and
+`gpt2_scratch` need no download. Result: not measured.
 """
 
 from finetune import Classification, Data, Training

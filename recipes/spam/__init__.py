@@ -6,8 +6,9 @@ files of one's own: `--data.train mine.csv --data.columns THEIRS text THEIRS lab
 
 The models are named by their Hub ids. To try the study with the bundled ones, on any machine:
 `finetune compare spam/gpt2_full spam/gpt2_lora --model.name tiny-gpt2
---training.learning-rate None` (each method's own rate); `lstm` and `gpt2_scratch` need no download.
-Result: not measured; the Hub's file was out of reach when this was written.
+--training.learning-rate None` (each method's own rate), with `tiny-t5` the arms of T5; `lstm` and
+`gpt2_scratch` need no download. Result: not measured; the Hub's file was out of reach when this was
+written.
 """
 
 from finetune import Classification, Data, Training
