@@ -261,18 +261,14 @@ def chosen(runs: Sequence[Run]) -> Choice | None:
     entries = [run.metrics["quality"][metric] for run in arms[arm]]
     value = mean(entry["value"] for entry in entries)
     choice = Choice(arm, len(arms), metric, rises, means[arm], entries[0]["split"], value)
-    predictions = [run.predictions() for run in arms[arm]]
-    floors = {
-        name: scores[metric]["value"]
-        for name, scores in arms[arm][0].metrics["floors"].items()
-        if metric in scores
-    }
-    if not floors or "floors" not in predictions[0][0]:  # a run of an earlier version has none
+    lowest = arms[arm][0].floor_statistics()
+    floors = arms[arm][0].metrics["floors"]
+    values = {name: scores[metric]["value"] for name, scores in floors.items() if name in lowest}
+    if not values:
         return choice
-    floor = best(floors, key=floors.__getitem__)
-    scored = [of_rows(metric, rows) for rows in predictions]
-    lowest = [row["floors"][floor] for row in predictions[0]]
-    against = difference(scored[0][0], [rows for _, rows in scored], [lowest])
+    floor = best(values, key=values.__getitem__)
+    scored = [of_rows(metric, run.predictions()) for run in arms[arm]]
+    against = difference(scored[0][0], [rows for _, rows in scored], [lowest[floor]])
     return replace(choice, floor=floor, against=against)
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from finetune.training.trainer import FinetuneTrainer
 
+BEFORE = "before.json"
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "finetune-recipes")
 
 
@@ -61,6 +62,13 @@ class Run:
         """The rows of predictions.jsonl."""
         lines = (self.folder / "predictions.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines]
+
+    def floor_statistics(self) -> dict[str, list[list[float]]]:
+        """By floor what each row adds to the task's own metric, in the order of `predictions`; none
+        of a floor without that metric, or in a run of an earlier version."""
+        before = json.loads((self.folder / BEFORE).read_text())
+        found: dict[str, list[list[float]]] = before.get("floor_statistics", {})
+        return found
 
 
 def run(recipe: Recipe) -> Run:
@@ -154,7 +162,6 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
     trainer = FinetuneTrainer(prepared, args)
     scored = scored_split(prepared)
     before = _before(folder, trainer, prepared, scored)
-    floor_statistics = before.pop("floor_statistics")
 
     checkpoint = on_first(lambda: sound_checkpoint(folder / "checkpoints"))
     history = History(folder / "history.jsonl", resumed_from=checkpoint)
@@ -172,9 +179,6 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
     evaluation = Evaluation({}, [])
     if scored is not None:
         evaluation = evaluate(trainer, prepared, scored)
-    for name, statistics in floor_statistics.items():
-        for row, numbers in zip(evaluation.predictions, statistics, strict=True):
-            row.setdefault("floors", {})[name] = numbers
     parameters = list(prepared.model.parameters())
     read = _tokens(prepared) * (trainer.state.epoch or 0)
     peak = (
@@ -185,7 +189,8 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
         "quality": evaluation.quality,
         "validation": _best(trainer),
         "stopped_early": {"step": steps, "of": of} if steps < of else None,
-        **before,
+        "untouched": before["untouched"],
+        "floors": before["floors"],
         "cost": {
             "train_seconds": round(train_seconds, 2),
             "peak_memory_bytes": max(gather_object([peak])),  # of the process that took most
@@ -239,7 +244,7 @@ def _before(
     folder: Path, trainer: FinetuneTrainer, prepared: Prepared, scored: str | None
 ) -> dict[str, dict[str, Any]]:
     """The untouched model's scores and the floors; kept, so that a resumed run has them too."""
-    kept = folder / "before.json"
+    kept = folder / BEFORE
     found: dict[str, dict[str, Any]] | None
     found = on_first(lambda: json.loads(kept.read_text()) if kept.is_file() else None)
     if found is not None:
