@@ -16,7 +16,7 @@ class Head:
 
     kind: Literal["text", "classes", "tags"] = "text"
     names: tuple[str, ...] = ()
-    """Of the classes or tags, by number."""
+    """Of the classes or tags, by number; of a text that is one of few, its choices."""
     multi_label: bool = False
     """A text has any number of the classes, not exactly one."""
 
@@ -31,7 +31,8 @@ class Head:
         for ending, kind in HEADS.items():
             if type(base).__name__.endswith(ending):
                 return cls(kind, names_of(base.config), base.config.problem_type == MULTI_LABEL)
-        return cls()
+        # Of a model that writes, only ours says this: its text is one of few.
+        return cls(names=names_of(base.config) if base.config.problem_type == SINGLE_LABEL else ())
 
 
 def names_of(config: PreTrainedConfig) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune import Classification, Data, Full, Pretrained, Recipe, Scratch, Tagging, Training
+from finetune import Data, Full, Pretrained, Recipe, Scratch, Tagging, Training
 from finetune.methods import Method
-from finetune.recipe import Model
+from finetune.recipe import Model, Task
 from tests.conftest import WORDS, build, tokenizer
 
 KINDS = ["gpt2", "t5", "bert", "lstm"]
@@ -83,14 +83,14 @@ def model(kind: str, folder: Path) -> Model:
 def recipe(
     kind: str,
     folder: Path,
-    task: Classification | Tagging,
+    task: Task,
     rows: Sequence[Any] | None = None,
     method: Method = Full(),  # noqa: B008  # frozen, without fields
     **training: Any,
 ) -> Recipe:
     """One that learns 48 rows by heart in some twenty steps, and is scored on 12 of them."""
     if rows is None:
-        rows = texts(48) if isinstance(task, Classification) else tagged(48)
+        rows = tagged(48) if isinstance(task, Tagging) else texts(48)
     settings: dict[str, Any] = {
         "output_dir": str(folder / "run"),
         "max_steps": 20,

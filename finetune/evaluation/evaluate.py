@@ -14,11 +14,11 @@ from finetune.evaluation.label_floors import character_svm, majority, word_tags
 from finetune.evaluation.labels import decide, entity_scores, label_scores
 from finetune.evaluation.scores import LIKELIHOOD_SCORES, TEXT_SCORES, Score
 from finetune.generation import check_prompts, generate
+from finetune.shape import Head
 from finetune.tasks.encoded import IGNORED
 
 if TYPE_CHECKING:
     from finetune.prepare import Prepared
-    from finetune.shape import Head
     from finetune.tasks.encoded import Encoded, Example
     from finetune.training.trainer import FinetuneTrainer
 
@@ -57,8 +57,9 @@ def evaluate(trainer: FinetuneTrainer, prepared: Prepared, split: str) -> Evalua
     """Every score the task has, of the model as it is now."""
     encoded = prepared.encoded[split]
     task = prepared.recipe.task
-    if prepared.shape.head.kind != "text":
-        return _labelled(trainer, prepared.shape.head, encoded, split)
+    head = scored_as(prepared.shape.head, encoded)
+    if head.kind != "text":
+        return _labelled(trainer, head, encoded, split)
     rows: list[dict[str, Any]] = [
         {"id": example.id, "input": example.input, "reference": example.reference}
         for example in encoded.examples
@@ -103,14 +104,22 @@ def _labelled(trainer: FinetuneTrainer, head: Head, encoded: Encoded, split: str
         for row, chances in zip(rows, outputs, strict=True):
             named = zip(head.names, chances, strict=True)
             row["probabilities"] = {name: round(float(chance), 6) for name, chance in named}
+    if encoded.choices:  # a text counts once, as a classifier's, however long its label is
+        nats[:, 1] = 1
     loss = LIKELIHOOD_SCORES["loss"].aggregate([[*of, 0.0] for of in nats.tolist()])
-    quality = {"loss": _entry(LIKELIHOOD_SCORES["loss"], loss, split, "labels", len(rows))}
+    mode = "teacher_forced" if encoded.choices else "labels"
+    quality = {"loss": _entry(LIKELIHOOD_SCORES["loss"], loss, split, mode, len(rows))}
     for name, (score, statistics) in label_statistics(head, encoded, outputs).items():
         value = score.aggregate(statistics)
         quality[name] = _entry(score, value, split, "labels", len(rows))
         for row, numbers in zip(rows, statistics, strict=True):
             row["statistics"][name] = [float(number) for number in numbers]
     return Evaluation(quality, rows)
+
+
+def scored_as(head: Head, encoded: Encoded) -> Head:
+    """What is to be told of each example: of a text that is one of few, which."""
+    return Head("classes", encoded.choices) if encoded.choices else head
 
 
 def predicted(head: Head, encoded: Encoded, outputs: np.ndarray) -> list[list[str]]:
@@ -146,10 +155,10 @@ def _shown(labels: Sequence[str], head: Head) -> str | list[str]:
     return labels[0] if single else list(labels)
 
 
-def _label_floors(prepared: Prepared, split: str) -> dict[str, Floor]:
+def _label_floors(prepared: Prepared, train: Encoded, split: str) -> dict[str, Floor]:
     """The most frequent class and a linear machine on characters; each word's most frequent tag."""
-    head, train = prepared.shape.head, prepared.encoded["train"]
     encoded = prepared.encoded[split]
+    head = scored_as(prepared.shape.head, encoded)
     found: dict[str, Any] = {}
     if head.kind == "classes":
         tuned = prepared.encoded.get("validation", train)
@@ -185,19 +194,22 @@ def _label_floors(prepared: Prepared, split: str) -> dict[str, Floor]:
 
 
 def _classes(encoded: Encoded, head: Head) -> np.ndarray:
-    labels = np.asarray(encoded.rows["labels"])
-    return labels if head.multi_label else labels[:, 0]
+    """Of each example its class, (examples,), or of each class 0 or 1, (examples, classes)."""
+    labels = [example.labels for example in encoded.examples]
+    if head.multi_label:
+        return np.array([[name in of for name in head.names] for of in labels], dtype=int)
+    return np.array([head.names.index(of) for (of,) in labels])
 
 
 def floors(prepared: Prepared, split: str) -> dict[str, Floor]:
     """What needs no learning: token frequencies, and the answer to the most similar prompt."""
-    if prepared.shape.head.kind != "text":
-        return _label_floors(prepared, split)
     encoded, train = prepared.encoded[split], prepared.encoded["train"]
     if prepared.recipe.data.augment is not None:  # a floor learns from the rows as they are
         train = prepared.recipe.task.encode(
             prepared.splits.train, prepared.tokenizer, prepared.shape, training=True
         )
+    if scored_as(prepared.shape.head, encoded).kind != "text":
+        return _label_floors(prepared, train, split)
     labels = [_scored(row) for row in encoded.rows["labels"]]
     # A head may be wider than the vocabulary (padded to a round number): the tokenizer's counts.
     size = len(prepared.tokenizer)

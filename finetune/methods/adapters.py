@@ -442,8 +442,8 @@ def _check_embeddings(
     except NotImplementedError as error:
         raise ValueError(
             f"PromptTuning: {type(model).__name__} reads the text's end by its id and takes no "
-            "embeddings, as a soft prompt is; use LoRA or Partial, or learn the names of the "
-            "classes as text by Completion"
+            "embeddings, as a soft prompt is; use LoRA or Partial, or write the label instead: "
+            "Completion with task.choices"
         ) from error
     else:
         if expected.dim() == 3 and not model.config.is_encoder_decoder:  # one for each token

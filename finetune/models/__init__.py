@@ -82,12 +82,11 @@ class Pretrained:
                 setattr(config, rate, self.dropout)
             tokenizer = AutoTokenizer.from_pretrained(name, **options, **without_types(config))
             kind = stored_head(config) if head is None else head.kind
-            named = head is not None and kind != "text"
             if head is not None:
                 _name_labels(config, head)
             model, info = auto_class(config, kind).from_pretrained(
                 name,
-                **({"config": config} if named or rates else {}),
+                **({} if head is None and not rates else {"config": config}),
                 # A classifier of other classes keeps its body and gets a new head.
                 ignore_mismatched_sizes=kind != "text",
                 dtype=self.dtype,
@@ -285,22 +284,24 @@ def stored_head(config: PreTrainedConfig) -> Kind:
 
 
 def _name_labels(config: PreTrainedConfig, head: Head) -> None:
-    """The classes by name, as pipelines show them.
+    """The classes by name, as pipelines show them; the choices of a model that writes one.
 
     Raises: ValueError where a classifier has the same ones in another order: its weights would
         belong to the wrong names.
     """
-    if head.kind == "text":
+    if head == Head():
+        config.problem_type = None  # whatever a checkpoint was to choose from, this one is not
         return
     names = list(head.names)
     there = list(names_of(config))
-    if stored_head(config) == head.kind and there != names and sorted(there) == sorted(names):
+    fitted = head.kind != "text" and stored_head(config) == head.kind
+    if fitted and there != names and sorted(there) == sorted(names):
         raise ValueError(
             f"it has these classes in another order; set task.labels {' '.join(there)}"
         )
     config.id2label = dict(enumerate(names))
     config.label2id = {name: number for number, name in enumerate(names)}
-    if head.kind == "classes":
+    if head.kind != "tags":
         config.problem_type = MULTI_LABEL if head.multi_label else SINGLE_LABEL
 
 

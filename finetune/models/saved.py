@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 HEAD = "head.json"
-"""Beside an adapter of a classifier or tagger, what its base is to put out. Not config.json:
-transformers would take the folder for a whole model."""
+"""Beside an adapter, what its base is to put out: classes, tags, or one of few texts. Not
+config.json: transformers would take the folder for a whole model."""
 
 
 @dataclass(frozen=True)

@@ -396,14 +396,21 @@ def _results(run: Run) -> str:
         rows.append([f"{label.replace('|', '/')} ({better} is better)", *cells])
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     entry = next(iter(metrics["quality"].values()))
+    chosen = isinstance(run.recipe.task, Completion) and run.recipe.task.choices
+    kind = "Classification" if chosen else type(run.recipe.task).__name__
     about = [f"{entry['n']:,} examples of the {entry['split']} split, scored once."]
     if "untouched" in columns:
         about.append("*Untouched*: the base model before training.")
     if any("floor" in name for name in columns):
-        about.append(f"*Floors* need no model: {FLOORS[type(run.recipe.task).__name__]}.")
+        about.append(f"*Floors* need no model: {FLOORS[kind]}.")
     if low:
         about.append(f"\\{NOTE}.")
-    about.append(LOSSES.get(type(run.recipe.task).__name__, LOSSES["text"]))
+    if chosen:
+        about.append(
+            "The answer is the likeliest choice, as `finetune predict` gives it with its "
+            "probability; the code above writes freely."
+        )
+    about.append(LOSSES.get(kind, LOSSES["text"]))
     return f"{table}\n\n{' '.join(about)}"
 
 

@@ -86,23 +86,8 @@ class Classification:
         """
         if self.multi_label:
             splits.require({"label": (list, str)}, may_be_empty=True)
-        found = label_values(splits, "label", several=self.multi_label)
-        names = self.labels or in_order(label for row in found["train"] for label in row)
-        known = set(names)
-        among = "task.labels" if self.labels else "the training split's"
-        for split, rows in found.items():
-            for number, row in enumerate(rows):
-                if unknown := [label for label in row if label not in known]:
-                    raise ValueError(
-                        f"{splits.where(split, number)}: label {not_one(unknown[0], among, names)}"
-                        f"; the row is in {split}: mend it, or name every class in task.labels"
-                    )
-        if len(names) < 2 - self.multi_label:
-            raise ValueError(
-                f"train: every label is {names[0]!r}; there is nothing to learn"
-                if names
-                else "train: no row has a label"
-            )
+        advice = "mend it, or name every class in task.labels"
+        names = names_in(splits, "label", advice, self.labels, several=self.multi_label)
         return Head("classes", names, self.multi_label)
 
     def texts(self, split: Dataset) -> Iterable[str]:
@@ -143,9 +128,8 @@ class Classification:
         if cut:
             limit = self.limit(shape)
             notes.append(f"{cut} of {len(rows)} texts lost their end, cut to {limit} tokens")
-        if training and len(names) <= SHOWN:
-            counts = Counter(label for example in examples for label in example.labels)
-            notes.append(", ".join(f"{name} {counts[name]:,}" for name in names))
+        if training:
+            notes += counted(names, examples)
         return Encoded(encoded_rows(rows), tuple(examples), tuple(notes))
 
     def ids(
@@ -181,6 +165,48 @@ def token_limit(asked: int | None, shape: Shape) -> int:
     if room is not None and limit > room:
         raise ValueError(f"task.max_tokens {limit}: the model takes at most {room} tokens")
     return limit
+
+
+def names_in(
+    splits: Splits,
+    column: str,
+    advice: str,
+    given: tuple[str, ...] | None = None,
+    *,
+    several: bool = False,
+) -> tuple[str, ...]:
+    """The classes: those given, else those of the training split.
+
+    `advice`: what to do about a label that is none of them.
+    Raises:
+        ValueError: as `label_values`; a label that is no class, with its place; or too few.
+    """
+    found = label_values(splits, column, several=several)
+    names = given or in_order(label for row in found["train"] for label in row)
+    known = set(names)
+    among = "task.labels" if given else "the training split's"
+    for split, rows in found.items():
+        for number, row in enumerate(rows):
+            if unknown := [label for label in row if label not in known]:
+                raise ValueError(
+                    f"{splits.where(split, number)}: {column} {not_one(unknown[0], among, names)}"
+                    f"; the row is in {split}: {advice}"
+                )
+    if len(names) < 2 - several:
+        raise ValueError(
+            f"train: every {column} is {names[0]!r}; there is nothing to learn"
+            if names
+            else f"train: no row has a {column}"
+        )
+    return names
+
+
+def counted(names: Sequence[str], examples: Iterable[Example]) -> list[str]:
+    """A note of how many examples have each class, where they are few enough to show."""
+    if len(names) > SHOWN:
+        return []
+    counts = Counter(label for example in examples for label in example.labels)
+    return [", ".join(f"{name} {counts[name]:,}" for name in names)]
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.shape import Head
+from finetune.tasks.classification import counted, labels_of, names_in, not_one
 from finetune.tasks.encoded import (
     CHARACTERS,
     IGNORED,
@@ -34,7 +35,8 @@ class Completion:
     """Learns `completion` after `prompt`; the prompt itself is never a label.
 
     A causal model reads both in one sequence; an encoder-decoder reads the prompt and writes the
-    completion, without the white space that separates the two.
+    completion, without the white space that separates the two. With `choices` either is a
+    classifier that writes its label.
     """
 
     prompt: str = "{source}"
@@ -48,14 +50,33 @@ class Completion:
     """Longer completions are cut at the end; none: 128, or half of what the model takes."""
     cut: Literal["start", "end"] = "end"
     """Which end of a too long column is dropped."""
-
-    metric: ClassVar[str] = "bits_per_byte"
-    generates: ClassVar[bool] = True
+    choices: bool = False
+    """The completion's column holds labels, and the model is scored as a classifier: each label of
+    the training split is read after the prompt, and the likeliest is the answer."""
 
     def __post_init__(self) -> None:
         for name, template in (("prompt", self.prompt), ("completion", self.completion)):
             if not template_columns(template):
                 raise ValueError(f"task.{name} {template!r} names no column, such as {{source}}")
+        if self.choices:
+            if len(self.targets) > 1:
+                raise ValueError(
+                    f"task.choices: task.completion {self.completion!r} has the columns "
+                    f"{', '.join(self.targets)}; one alone holds the labels"
+                )
+            if self.targets[0] in self.inputs:
+                raise ValueError(
+                    f"task.choices: task.prompt {self.prompt!r} gives away {self.targets[0]}, "
+                    "which is to be the answer"
+                )
+
+    @property
+    def metric(self) -> str:
+        return "macro_f1" if self.choices else "bits_per_byte"
+
+    @property
+    def generates(self) -> bool:
+        return not self.choices
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -67,23 +88,31 @@ class Completion:
         return template_columns(self.completion)
 
     @property
-    def columns(self) -> Mapping[str, type]:
-        return dict.fromkeys(
-            [*template_columns(self.prompt), *template_columns(self.completion)], str
-        )
+    def columns(self) -> Mapping[str, type | tuple[type, ...]]:
+        target: type | tuple[type, ...] = (str, int) if self.choices else str
+        texts: dict[str, type | tuple[type, ...]] = dict.fromkeys(self.inputs, str)
+        return texts | dict.fromkeys(self.targets, target)
 
     def head(self, splits: Splits) -> Head:
-        return Head()
+        """
+        Raises:
+            ValueError: with `choices`, what is wrong with the labels, as in Classification.
+        """
+        if not self.choices:
+            return Head()
+        return Head(names=names_in(splits, self.targets[0], "mend it, or leave task.choices out"))
 
     def texts(self, split: Dataset) -> Iterable[str]:
         """What a tokenizer that starts from scratch is trained on."""
-        for row in split:
+        for row in self._rows(split):
             yield self.prompt.format_map(row) + self.completion.format_map(row)
 
     def encode(
         self, split: Dataset, tokenizer: PreTrainedTokenizerBase, shape: Shape, *, training: bool
     ) -> Encoded:
-        prompt_limit, completion_limit = self.limits(shape)
+        if self.choices:
+            return self._encode_choices(split, tokenizer, shape, training=training)
+        _, completion_limit = self.limits(shape)
         end = end_of_text(tokenizer)
         rows: list[tuple[int, list[int], list[int]]] = []
         examples: list[Example] = []
@@ -95,10 +124,7 @@ class Completion:
             text = text.strip() if shape.encoder_decoder else text
             answer, scored = _answer_ids(text, end, completion_limit, tokenizer, shape)
             cut_completions += scored != text
-            if shape.encoder_decoder:
-                rows.append((number, prompt, answer))
-            else:
-                rows.append((number, prompt + answer, [IGNORED] * len(prompt) + answer))
+            rows.append((number, *read_after(prompt, answer, shape)))
             examples.append(
                 Example(
                     id=text_hash("\0".join(str(row[column]) for column in self.inputs)),
@@ -108,18 +134,95 @@ class Completion:
                     prompt=tuple(prompt),
                 )
             )
-        notes = []
-        if cut_prompts:
-            notes.append(
-                f"{cut_prompts} of {len(rows)} prompts lost the {self.cut} of their longest "
-                f"column, cut to {prompt_limit} tokens"
-            )
+        notes = self._cut_note(cut_prompts, len(rows), shape)
         if cut_completions:
             notes.append(
                 f"{cut_completions} of {len(rows)} completions lost their end, cut to "
                 f"{completion_limit} tokens"
             )
         return Encoded(encoded_rows(rows), tuple(examples), tuple(notes))
+
+    def _encode_choices(
+        self, split: Dataset, tokenizer: PreTrainedTokenizerBase, shape: Shape, *, training: bool
+    ) -> Encoded:
+        """A row for each prompt to learn from; to score, one for each of its choices."""
+        answers = self.answers(tokenizer, shape)
+        rows: list[tuple[int, list[int], list[int]]] = []
+        examples: list[Example] = []
+        cut = 0
+        for number, row in enumerate(self._rows(split)):
+            label = row[self.targets[0]]
+            if label not in answers:
+                unknown = not_one(label, "the model's", shape.head.names)
+                raise ValueError(f"{self.targets[0]} {unknown}")
+            prompt, was_cut = self.prompt_ids(row, tokenizer, shape)
+            cut += was_cut
+            for answer in [answers[label]] if training else answers.values():
+                rows.append((number, *read_after(prompt, answer, shape)))
+            examples.append(
+                Example(
+                    id=text_hash("\0".join(row[column] for column in self.inputs)),
+                    input=self.asked(row),
+                    reference=label,
+                    bytes=0,
+                    labels=(label,),
+                )
+            )
+        notes = self._cut_note(cut, len(examples), shape)
+        if training:
+            notes += counted(shape.head.names, examples)
+        choices = () if training else tuple(answers)
+        return Encoded(encoded_rows(rows), tuple(examples), tuple(notes), choices=choices)
+
+    def answers(self, tokenizer: PreTrainedTokenizerBase, shape: Shape) -> dict[str, list[int]]:
+        """The token ids of each choice as it follows a prompt, its end of text included.
+
+        Raises:
+            ValueError: a model without choices; one that would be cut, or that the tokenizer cannot
+                tell from another.
+        """
+        if not shape.head.names:
+            raise ValueError("task.choices: the model was trained without, and has none")
+        _, limit = self.limits(shape)
+        end = end_of_text(tokenizer)
+        found: dict[str, list[int]] = {}
+        for name in shape.head.names:
+            text = self.completion.format_map({self.targets[0]: name})
+            text = text.strip() if shape.encoder_decoder else text
+            ids, left = _answer_ids(text, end, limit, tokenizer, shape)
+            if left != text:
+                raise ValueError(
+                    f"task.max_completion_tokens {limit}: {name!r} and the end of text take more, "
+                    "and a choice cannot be cut"
+                )
+            if same := [other for other, of in found.items() if of == ids]:
+                raise ValueError(
+                    f"task.choices: {same[0]!r} and {name!r} are the same tokens to this "
+                    "tokenizer; write the labels in other words, or use another model"
+                )
+            found[name] = ids
+        return found
+
+    def asked(self, row: Mapping[str, str]) -> str:
+        """What is to be labelled, without the prompt's own words: the same under every prompt."""
+        return " ".join(row[column] for column in self.inputs)
+
+    def _rows(self, split: Dataset) -> Iterator[Mapping[str, Any]]:
+        """Choices by their names."""
+        if not self.choices:
+            yield from split
+            return
+        (column,) = self.targets
+        for row, (name,) in zip(split, labels_of(split, column), strict=True):
+            yield {**row, column: name}
+
+    def _cut_note(self, cut: int, of: int, shape: Shape) -> list[str]:
+        if not cut:
+            return []
+        return [
+            f"{cut} of {of} prompts lost the {self.cut} of their longest column, cut to "
+            f"{self.limits(shape)[0]} tokens"
+        ]
 
     def limits(self, shape: Shape) -> tuple[int, int]:
         """Most tokens of a prompt, and of a completion with its end-of-text token."""
@@ -175,6 +278,13 @@ class Completion:
         if not shape.encoder_decoder and ids[-1:] == [tokenizer.eos_token_id]:
             ids = ids[:-1]  # some causal tokenizers end every text: a prompt goes on
         return ids
+
+
+def read_after(prompt: list[int], answer: list[int], shape: Shape) -> tuple[list[int], list[int]]:
+    """What the model reads and its labels: a causal model reads the answer too."""
+    if shape.encoder_decoder:
+        return prompt, answer
+    return prompt + answer, [IGNORED] * len(prompt) + answer
 
 
 def _answer_ids(

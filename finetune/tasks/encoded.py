@@ -35,7 +35,7 @@ class Example:
     words: tuple[str, ...] = ()
     """What is tagged."""
     labels: tuple[str, ...] = ()
-    """Its classes, or the tag of each word."""
+    """Its classes, or the tag of each word; of few completions the one."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Encoded:
     consecutive: bool = False
     """Each row begins with the last token of the one before it, and is to be read after it; an
     example's rows stand together."""
+    choices: tuple[str, ...] = ()
+    """An example has a row for each of these, in order: the likeliest is the answer."""
 
 
 def encoded_rows(rows: Sequence[tuple[int, list[int], list[int]]]) -> Dataset:

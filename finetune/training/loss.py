@@ -142,6 +142,14 @@ def probabilities(logits: Tensor, head: Head) -> Tensor:
     return logits.double().sigmoid() if head.multi_label else logits.double().softmax(-1)
 
 
+def choice_probabilities(nats: Tensor) -> Tensor:
+    """Of each choice, from the nats of its tokens after the prompt, both (examples, choices).
+
+    With its end of text among them: else one that begins another would always be likelier.
+    """
+    return (-nats).softmax(1)
+
+
 def scored_labels(batch: dict[str, Any], head: Head) -> Tensor:
     """Which rows have classes, (batch, 1), or which positions a tag, (batch, positions)."""
     scored: Tensor = batch["labels"] != IGNORED

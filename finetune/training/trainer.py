@@ -26,7 +26,7 @@ from transformers.trainer_pt_utils import BatchRebalanceSampler, LengthGroupedSa
 from transformers.trainer_utils import EvalLoopOutput
 
 from finetune.batching import Collate
-from finetune.evaluation.evaluate import label_statistics
+from finetune.evaluation.evaluate import label_statistics, scored_as
 from finetune.processes import is_first
 from finetune.tasks import Classification, Tagging
 from finetune.tasks.encoded import IGNORED
@@ -34,6 +34,7 @@ from finetune.training.carried import Carried
 from finetune.training.loss import (
     FOCUS,
     Objective,
+    choice_probabilities,
     label_nats,
     mean_nats,
     probabilities,
@@ -268,8 +269,9 @@ class FinetuneTrainer(Trainer):
         statistics, found = self.row_outputs(encoded)
         nats, tokens = statistics.sum(axis=0)
         metrics = {"loss": float(nats / tokens)}
-        if self._head.kind != "text":
-            scores = label_statistics(self._head, encoded, found).values()
+        head = scored_as(self._head, encoded)
+        if head.kind != "text":
+            scores = label_statistics(head, encoded, found).values()
             metrics |= {score.name: score.aggregate(numbers) for score, numbers in scores}
         if self._prepared.recipe.task.metric == "bits_per_byte":
             size = sum(example.bytes for example in encoded.examples)
@@ -285,6 +287,7 @@ class FinetuneTrainer(Trainer):
         """Nats and what they are of (tokens, words or rows), (examples, 2), and what is put out: of
         classes their probabilities, (examples, classes); of tags, for all words of all examples in
         order, the number of the likeliest and its probability, (words, 2), 0 of a word unread.
+        Of choices the nats and tokens are those of the right one, the probabilities one of each.
 
         Not `predict`: called before `train`, it marks the model as prepared, and several processes
         would then each train on their own.
@@ -294,7 +297,7 @@ class FinetuneTrainer(Trainer):
         model = self.model
         assert model is not None
         model.eval()
-        statistics = np.zeros((len(encoded.examples), 2))
+        statistics = np.zeros((len(encoded.rows if encoded.choices else encoded.examples), 2))
         words = [len(example.words) for example in encoded.examples]
         first = np.cumsum([0, *words])
         outputs = np.zeros((sum(words), 2))
@@ -309,7 +312,7 @@ class FinetuneTrainer(Trainer):
                 else:
                     nats, scored, logits = label_nats(model, batch, self._head)
             found = torch.stack([nats.double().sum(1), scored.sum(1).double()], dim=1)
-            numbers = batch["row"].cpu().numpy()
+            numbers = np.array(rows) if encoded.choices else batch["row"].cpu().numpy()
             np.add.at(statistics, numbers, found.cpu().numpy())
             if self._head.kind == "classes":
                 there = numbers != BLANK
@@ -324,6 +327,11 @@ class FinetuneTrainer(Trainer):
             self.accelerator.reduce(torch.from_numpy(array).to(self.args.device)).cpu().numpy()
             for array in (statistics, outputs)
         ]
+        if encoded.choices:
+            each = added[0].reshape(-1, len(encoded.choices), 2)
+            right = [encoded.choices.index(of.labels[0]) for of in encoded.examples]
+            chances = choice_probabilities(torch.from_numpy(each[..., 0]))
+            return each[np.arange(len(each)), right], chances.numpy()
         return added[0], added[1]
 
     def _evaluated(self, encoded: Encoded) -> Iterator[tuple[list[int], LSTMState | None]]:

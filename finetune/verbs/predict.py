@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ import regex  # type: ignore[import-untyped]  # ships no types
 
 from finetune.evaluation.words import Span, Word, occlusion, words_of
 from finetune.prompts import Prompt
-from finetune.tasks import Classification, Tagging
+from finetune.tasks import Classification, Completion, Tagging
+from finetune.tasks.completion import read_after
 from finetune.tasks.encoded import IGNORED, template_spans
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from finetune.models.saved import Saved
-    from finetune.shape import Shape
+    from finetune.shape import Head, Shape
 
 WORD = regex.compile(r"(?V1)\p{Han}|[[\p{L}\p{N}\p{M}_]--\p{Han}]+(?:['’-][\p{L}\p{N}]+)*|\S")
 """A word of a text that nobody has cut into words: letters and digits, or one other sign."""
@@ -47,24 +48,26 @@ def predict(
     lose without the word; and `read`, how many characters the model reads: what comes after weighs
     0. Words of the recipe's template itself are not weighed.
 
-    Raises: ValueError for a model that writes text, to explain tags, or a row without a column of
-        the recipe.
+    Raises: ValueError for a model that writes text which is not one of few, or after a prompt that
+        is not known; to explain tags or what is written; or a row without a column of the recipe.
     """
     from finetune.models.saved import open_saved
-    from finetune.shape import Shape
+    from finetune.shape import Head, Shape
 
     saved = open_saved(name)
     shape = Shape.of(saved.model)
-    if shape.head.kind == "text":
+    if shape.head == Head():
         raise ValueError(f"{name} writes text, and labels none: use `finetune generate`")
-    task = _task(saved, shape)
+    task = _task(name, saved, shape)
     if isinstance(task, Classification):
         return _classes(saved, shape, task, texts, batch_size, explain)
     if explain:
+        does = "tags words" if isinstance(task, Tagging) else "writes its label"
         raise ValueError(
-            f"{name} tags words, and --explain weighs the words of a text for its class: leave it "
-            "out"
+            f"{name} {does}, and --explain weighs the words of a text for its class: leave it out"
         )
+    if isinstance(task, Completion):
+        return _choices(saved, shape, task, texts, batch_size)
     return _entities(saved, shape, task, texts, batch_size)
 
 
@@ -128,14 +131,19 @@ def explained(found: Mapping[str, Any], *, styled: bool) -> Text:
     return Text("\n").join(lines)
 
 
-def _task(saved: Saved, shape: Shape) -> Classification | Tagging:
+def _task(name: str, saved: Saved, shape: Shape) -> Classification | Completion | Tagging:
     """The run's own; of any other model with labels the plain one."""
     from finetune.recipe import Recipe
 
     if saved.run is not None:
         recipe = Recipe.from_dict(json.loads((saved.run / "recipe.json").read_text()))
-        assert isinstance(recipe.task, Classification | Tagging)
+        assert isinstance(recipe.task, Classification | Completion | Tagging)
         return recipe.task
+    if shape.head.kind == "text":
+        raise ValueError(
+            f"{name} writes one of {', '.join(shape.head.names)} after a prompt that its run's "
+            "recipe.json knows: name the run"
+        )
     if shape.head.kind == "tags":
         return Tagging()
     return Classification(multi_label=shape.head.multi_label)
@@ -151,8 +159,6 @@ def _classes(
 ) -> list[dict[str, Any]]:
     import torch
 
-    from finetune.evaluation.labels import decide
-
     names = shape.head.names
     rows = [_row(text, number, task.inputs) for number, text in enumerate(given, 1)]
     texts = [task.text.format_map(row) for row in rows]
@@ -163,24 +169,17 @@ def _classes(
 
     found = []
     for row, text, chances in zip(rows, texts, classify(texts), strict=True):
-        numbered = sorted(enumerate(chances.tolist()), key=lambda pair: -pair[1])
-        (chosen,) = decide(chances[None].numpy(), multi_label=task.multi_label)
-        said: dict[str, Any] = {"text": text}
-        if task.multi_label:
-            said["labels"] = [name for name, there in zip(names, chosen, strict=True) if there]
-        else:
-            said["label"] = names[int(chosen.argmax())]
-            said["probability"] = round(numbered[0][1], 6)
-        said["probabilities"] = {names[label]: round(chance, 6) for label, chance in numbered}
+        said = _answer(text, chances, shape.head)
         if explain:
-            asked = [label for label, there in enumerate(chosen) if there] or [numbered[0][0]]
+            chosen = said["labels"] if task.multi_label else [said["label"]]
+            labels = chosen or [next(iter(said["probabilities"]))]
+            asked = [names.index(label) for label in labels]
             parts = template_spans(task.text, row)
             spans = [word for part in parts for word in words_of(text, part)]
             end = _read(text, spans, task, saved, shape)
             within = [span for span in spans if span[1] <= end]
             words = occlusion(lambda some: torch.stack(classify(some)), text[:end], asked, within)
             words += [Word(text[a:b], a, b, (0.0,) * len(asked)) for a, b in spans[len(words) :]]
-            labels = [names[label] for label in asked]
             said["read"] = end
             said["words"] = [
                 {"text": word.text, "start": word.start, "end": word.end}
@@ -189,6 +188,44 @@ def _classes(
             ]
         found.append(said)
     return found
+
+
+def _choices(
+    saved: Saved, shape: Shape, task: Completion, texts: Sequence[Prompt], batch_size: int
+) -> list[dict[str, Any]]:
+    import torch
+
+    from finetune.training.loss import choice_probabilities, token_nats
+
+    given = [_row(text, number, task.inputs) for number, text in enumerate(texts, 1)]
+    answers = task.answers(saved.tokenizer, shape).values()
+    prompts = [task.prompt_ids(row, saved.tokenizer, shape)[0] for row in given]
+    rows = [read_after(prompt, answer, shape) for prompt in prompts for answer in answers]
+    nats = torch.zeros(len(rows), dtype=torch.float64)
+    for batch in _batches(saved, rows, batch_size):
+        with torch.no_grad():
+            nats[batch["row"]] = token_nats(saved.model, batch)[0].double().sum(1)
+    found = choice_probabilities(nats.view(len(given), len(answers)))
+    return [
+        _answer(task.asked(row), chances, shape.head)
+        for row, chances in zip(given, found, strict=True)
+    ]
+
+
+def _answer(text: str, chances: Tensor, head: Head) -> dict[str, Any]:
+    """A text and its class or classes, the likeliest first."""
+    from finetune.evaluation.labels import decide
+
+    (chosen,) = decide(chances[None].numpy(), multi_label=head.multi_label)
+    said: dict[str, Any] = {"text": text}
+    numbered = sorted(enumerate(chances.tolist()), key=lambda pair: -pair[1])
+    if head.multi_label:
+        said["labels"] = [name for name, there in zip(head.names, chosen, strict=True) if there]
+    else:
+        said["label"] = head.names[int(chosen.argmax())]
+        said["probability"] = round(numbered[0][1], 6)
+    said["probabilities"] = {head.names[label]: round(chance, 6) for label, chance in numbered}
+    return said
 
 
 def _read(
@@ -251,27 +288,34 @@ def _joined(
 
 
 def _probabilities(
-    saved: Saved, shape: Shape, rows: Sequence[Sequence[int]], batch_size: int
+    saved: Saved, shape: Shape, rows: Sequence[list[int]], batch_size: int
 ) -> list[Tensor]:
     """Of each row's classes, (classes,), or of each of its tokens' tags, (tokens, classes)."""
     import torch
 
-    from finetune.batching import Collate
     from finetune.training.loss import label_logits, probabilities
 
-    collate = Collate(saved.model)
     found: list[Tensor] = [torch.empty(0)] * len(rows)
-    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
-    for start in range(0, len(order), batch_size):
-        numbers = order[start : start + batch_size]
-        batch = collate(
-            [{"row": n, "input_ids": rows[n], "labels": [IGNORED] * len(rows[n])} for n in numbers]
-        )
+    unlabelled = [(ids, [IGNORED] * len(ids)) for ids in rows]
+    for batch in _batches(saved, unlabelled, batch_size):
         with torch.no_grad():
             chances = probabilities(label_logits(saved.model, batch, shape.head), shape.head)
-        for number, of in zip(numbers, chances, strict=True):
+        for number, of in zip(batch["row"].tolist(), chances, strict=True):
             found[number] = of[: len(rows[number])] if shape.head.kind == "tags" else of
     return found
+
+
+def _batches(
+    saved: Saved, rows: Sequence[tuple[list[int], list[int]]], batch_size: int
+) -> Iterator[dict[str, Tensor]]:
+    """Of input ids and labels, numbered; neighbours in length need little padding."""
+    from finetune.batching import Collate
+
+    collate = Collate(saved.model)
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row][0]))
+    for start in range(0, len(order), batch_size):
+        numbers = order[start : start + batch_size]
+        yield collate([{"row": n, "input_ids": rows[n][0], "labels": rows[n][1]} for n in numbers])
 
 
 def _row(text: Prompt, number: int, columns: Sequence[str]) -> Mapping[str, Any]:

@@ -5,16 +5,26 @@ stanfordnlp/imdb; a tenth of the first is carved for validation, by a hash of th
 review the first 512 tokens are read. On files of one's own: `--data.train mine.csv`, with the
 columns `text` and `label`. In Chinese: the study sentiment_zh.
 
+Most arms put a head of classes on their model; t5_prompt, t5_text_full and gpt2_text_full write the
+label as text, and are scored alike; they read 480 tokens.
+
 The models are named by their Hub ids. To try the study with the bundled ones, on any machine:
 `finetune compare sentiment/gpt2_full sentiment/gpt2_lora --model.name tiny-gpt2
 --training.learning-rate None` (each method's own rate), with `tiny-t5` the arms of T5; `lstm` and
 `gpt2_scratch` need no download. Result: not measured.
 """
 
-from finetune import Classification, Data, Training
+from finetune import Classification, Completion, Data, Training
 
 data = Data("stanfordnlp/imdb", train="train", test="test", language="en")
 task = Classification()
+text_task = Completion(
+    prompt="{text}\nLabel:",
+    completion=" {label}",
+    max_prompt_tokens=480,  # about what the classifiers read
+    max_completion_tokens=8,
+    choices=True,
+)
 training = Training(
     num_train_epochs=3,
     per_device_train_batch_size=16,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Features, Value
 from transformers import ByT5Tokenizer
 
 from finetune.data import Data
@@ -15,7 +15,7 @@ from finetune.methods import PromptTuning
 from finetune.models import Scratch
 from finetune.prepare import prepare
 from finetune.recipe import Recipe
-from finetune.shape import Shape
+from finetune.shape import Head, Shape
 from finetune.tasks import Completion
 from finetune.tasks.encoded import IGNORED, Encoded
 from tests.conftest import WORDS, build, tokenizer
@@ -309,3 +309,80 @@ def test_a_column_that_the_data_lack_is_refused_with_those_there_are(tmp_path: P
     for task, column in ((Completion(), "target"), (Completion("{sourse}", "{reply}"), "sourse")):
         with pytest.raises(ValueError, match=f"no column '{column}' in .*source, reply"):
             prepare(Recipe(Scratch("gpt2"), task, data))
+
+
+# ------------------------------------------------------------------------------ one of few
+
+FEW = Completion("{text} :", " {label}", choices=True)
+
+
+def choose(task: Completion, kind: str, labels: Any, *, training: bool, **shape: Any) -> Encoded:
+    split = Dataset.from_dict({"text": [f"text {n}" for n in range(len(labels))], "label": labels})
+    given: dict[str, Any] = {"head": Head(names=("fox", "fox dog")), "max_tokens": 128} | shape
+    made = Shape(encoder_decoder=kind == "t5", prompt_tokens=0, **given)
+    return task.encode(split, tokenizer(kind), made, training=training)
+
+
+def test_a_row_is_learned_with_its_own_label_and_scored_with_each(kind: str) -> None:
+    learned = choose(FEW, kind, ["fox dog", "fox"], training=True)
+    assert [words(kind, row).strip() for row in learned.rows["labels"]] == ["fox dog", "fox"]
+    assert learned.choices == ()
+    assert learned.notes == ("fox 1, fox dog 1",)
+    scored = choose(FEW, kind, ["fox dog", "fox"], training=False)
+    assert scored.choices == ("fox", "fox dog")
+    assert scored.rows["row"][:] == [0, 0, 1, 1]
+    assert [words(kind, row).strip() for row in scored.rows["labels"]] == ["fox", "fox dog"] * 2
+    end = tokenizer(kind).eos_token_id  # which tells a choice from one that begins with it
+    assert all(row[-1] == end for row in scored.rows["labels"])
+    assert [example.labels for example in scored.examples] == [("fox dog",), ("fox",)]
+    assert scored.examples[0].input == "text 0"
+
+
+def labelled(folder: Path, train: list[Any], validation: list[Any]) -> Head:
+    for name, labels in (("train", train), ("validation", validation)):
+        rows = [json.dumps({"text": f"{name} {n}", "label": v}) for n, v in enumerate(labels)]
+        (folder / f"{name}.jsonl").write_text("\n".join(rows))
+    data = Data(train=str(folder / "train.jsonl"), validation=str(folder / "validation.jsonl"))
+    splits = data.load(FEW.inputs)
+    splits.require(FEW.columns)
+    return FEW.head(splits)
+
+
+def test_choices_are_the_labels_of_training_and_others_are_named_with_file_and_row(
+    tmp_path: Path,
+) -> None:
+    assert labelled(tmp_path, ["spam", "ham", "spam"], ["ham"]) == Head(names=("ham", "spam"))
+    assert labelled(tmp_path, [10, 9], [9]).names == ("9", "10")
+    with pytest.raises(ValueError, match=r"validation\.jsonl, line 2: label 'eggs' is not one of"):
+        labelled(tmp_path, ["spam", "ham"], ["ham", "eggs"])
+    with pytest.raises(ValueError, match="every label is 'ham'; there is nothing to learn"):
+        labelled(tmp_path, ["ham"], ["ham"])
+    with pytest.raises(ValueError, match="label 'hen' is not one of the model's: fox, fox dog"):
+        choose(FEW, "gpt2", ["hen"], training=False)
+
+
+def test_numbered_labels_are_learned_by_their_declared_names(kind: str) -> None:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["fox", "fox dog"])})
+    split = Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features)
+    shape = Shape(kind == "t5", 128, 0, head=Head(names=("fox", "fox dog")))
+    rows = FEW.encode(split, tokenizer(kind), shape, training=True).rows
+    assert [words(kind, row).strip() for row in rows["labels"]] == ["fox dog", "fox"]
+    assert list(FEW.texts(split)) == ["a : fox dog", "b : fox"]
+
+
+def test_choices_that_cannot_be_told_apart_or_do_not_fit_are_refused(kind: str) -> None:
+    short = Completion("{text} :", " {label}", max_completion_tokens=2, choices=True)
+    with pytest.raises(ValueError, match=r"max_completion_tokens 2: 'fox.*a choice cannot be cut"):
+        choose(short, kind, ["fox"], training=True)
+    same = Head(names=("fox", "fox "))
+    with pytest.raises(ValueError, match="'fox' and 'fox ' are the same tokens"):
+        choose(FEW, "t5", ["fox"], training=True, head=same)
+    with pytest.raises(ValueError, match="the model was trained without"):
+        choose(FEW, kind, ["fox"], training=True, head=Head())
+
+
+def test_templates_that_name_no_one_column_of_labels_are_refused() -> None:
+    with pytest.raises(ValueError, match="has the columns label, why; one alone"):
+        Completion("{text}", "{label} {why}", choices=True)
+    with pytest.raises(ValueError, match="gives away label"):
+        Completion("{text} {label}", "{label}", choices=True)
