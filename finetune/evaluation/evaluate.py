@@ -12,7 +12,7 @@ import numpy as np
 from finetune.evaluation.floors import nearest_targets, unigram_nats
 from finetune.evaluation.label_floors import character_svm, majority, word_tags
 from finetune.evaluation.labels import decide, entity_scores, label_scores
-from finetune.evaluation.scores import LIKELIHOOD_SCORES, TEXT_SCORES, Score
+from finetune.evaluation.scores import LIKELIHOOD_SCORES, TEXT_SCORES, Score, Share, parts_scores
 from finetune.generation import check_prompts, generate
 from finetune.tasks.encoded import IGNORED
 
@@ -57,8 +57,11 @@ def evaluate(trainer: FinetuneTrainer, prepared: Prepared, split: str) -> Evalua
     """Every score the task has, of the model as it is now."""
     encoded = prepared.encoded[split]
     task = prepared.recipe.task
-    if prepared.shape.head.kind != "text":
-        return _labelled(trainer, prepared.shape.head, encoded, split)
+    head = prepared.shape.head
+    if head.labels:
+        return _labelled(trainer, head, encoded, split)
+    if head.terms:
+        return _pretrained(trainer, head, encoded, split)
     rows: list[dict[str, Any]] = [
         {"id": example.id, "input": example.input, "reference": example.reference}
         for example in encoded.examples
@@ -110,6 +113,29 @@ def _labelled(trainer: FinetuneTrainer, head: Head, encoded: Encoded, split: str
         quality[name] = _entry(score, value, split, "labels", len(rows))
         for row, numbers in zip(rows, statistics, strict=True):
             row["statistics"][name] = [float(number) for number in numbers]
+    return Evaluation(quality, rows)
+
+
+def _pretrained(trainer: FinetuneTrainer, head: Head, encoded: Encoded, split: str) -> Evaluation:
+    nats, sums = trainer.row_outputs(encoded)
+    rows: list[dict[str, Any]] = [
+        {
+            "id": example.id,
+            "input": example.input,
+            "reference": example.reference,
+            "nats": float(of),
+            "tokens": int(tokens),
+            "bytes": example.bytes,
+            "statistics": {},
+        }
+        for example, (of, tokens) in zip(encoded.examples, nats, strict=True)
+    ]
+    quality = {}
+    for name, (score, statistics) in parts_scores(head.terms, sums).items():
+        value = score.aggregate(statistics)
+        quality[name] = _entry(score, value, split, "teacher_forced", len(rows))
+        for row, numbers in zip(rows, statistics, strict=True):
+            row["statistics"][name] = numbers
     return Evaluation(quality, rows)
 
 
@@ -191,7 +217,8 @@ def _classes(encoded: Encoded, head: Head) -> np.ndarray:
 
 def floors(prepared: Prepared, split: str) -> dict[str, Floor]:
     """What needs no learning: token frequencies, and the answer to the most similar prompt."""
-    if prepared.shape.head.kind != "text":
+    head = prepared.shape.head
+    if head.labels:
         return _label_floors(prepared, split)
     encoded, train = prepared.encoded[split], prepared.encoded["train"]
     if prepared.recipe.data.augment is not None:  # a floor learns from the rows as they are
@@ -208,6 +235,14 @@ def floors(prepared: Prepared, split: str) -> dict[str, Floor]:
         statistics[number][1] += len(scored)
     quality = _likelihood(prepared.recipe.task.metric, statistics, split)
     found = {"unigram": Floor(quality, statistics)}
+    if len(head.terms) > 1:
+        found["unigram"] = Floor({"masked_loss": quality["loss"]}, [])
+    if head.kind == "ordered":
+        swapped = sum(of for (of,) in encoded.rows["order"])
+        score = Share("order_accuracy")
+        value = score.aggregate([[max(swapped, len(labels) - swapped), len(labels)]])
+        entry = _entry(score, value, split, "teacher_forced", len(encoded.examples))
+        found["majority"] = Floor({score.name: entry}, [])
     if prepared.recipe.task.generates:
         nearest = nearest_targets(
             [example.input for example in train.examples],
