@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
+PADDING = {"words": IGNORED, "tokens": IGNORED, "order": IGNORED, "token_type_ids": 0, "draws": 0.0}
+"""What some tasks' rows have, and what stands where a shorter row has none."""
+
 
 class Collate:
     """Pads on the right, whatever side the tokenizer likes: a soft prompt stands next to its text.
 
     Gives `row`, `input_ids`, `attention_mask`, `labels`, where an encoder-decoder writes text
-    `decoder_input_ids`, and in tagging `words`. Padding is masked by length, never by token id. Of
-    consecutive rows the last token is only a label: it is the first that the next row reads.
+    `decoder_input_ids`, and what else a task's rows have, such as tagging's `words`. Padding is
+    masked by length, never by token id. Of consecutive rows the last token is only a label: it is
+    the first that the next row reads.
     """
 
     def __init__(self, model: PreTrainedModel | PeftModel, consecutive: bool = False) -> None:
@@ -46,9 +50,9 @@ class Collate:
             "attention_mask": pad_sequence([torch.ones_like(ids) for ids in inputs], True, 0),
             "labels": pad_sequence(labels, True, IGNORED),
         }
-        if "words" in rows[0]:
-            words = [torch.tensor(row["words"]) for row in rows]
-            batch["words"] = pad_sequence(words, True, IGNORED)
+        for name in PADDING.keys() & rows[0].keys():
+            values = [torch.tensor(row[name]) for row in rows]
+            batch[name] = pad_sequence(values, True, PADDING[name])
         if self.encoder_decoder:
             shifted = batch["labels"].roll(1, dims=1)
             assert self.start_token_id is not None

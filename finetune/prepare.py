@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from finetune.augment import augmented
-from finetune.methods import Full, Partial, PrefixTuning
+from finetune.methods import Full, LoRA, Partial, PrefixTuning
 from finetune.models import Scratch
 from finetune.shape import Shape
 from finetune.tasks import LanguageModeling
@@ -115,7 +115,14 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
                 raise ValueError(
                     f"training.{name} {value} cannot be used with task.consecutive: {why}"
                 )
-    loaded = recipe.model.load(task.texts(splits.train), task.head(splits))
+    head = task.head(splits)
+    fitting = Full | Partial | LoRA if head.kind == "masked" else Full | Partial
+    if head.terms and not isinstance(recipe.method, fitting):
+        raise ValueError(
+            f"{type(task).__name__} trains a model's own weights: method "
+            f"{type(recipe.method).__name__} cannot be used with it; use Full or Partial"
+        )
+    loaded = recipe.model.load(task.texts(splits.train), head)
     adapted = recipe.method.apply(loaded.model, loaded.tokenizer, always=loaded.fresh)
     shape = Shape.of(adapted.model)
     rows = splits.named()

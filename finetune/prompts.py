@@ -67,7 +67,12 @@ def encode_prompts(
         if isinstance(recipe.task, Completion):
             task = recipe.task
     shape = Shape.of(saved.model)
-    if shape.head.kind != "text":
+    if shape.head.terms:
+        raise ValueError(
+            "this model is pre-trained and writes no text: train a task on it, with "
+            "Pretrained(its folder)"
+        )
+    if shape.head.labels:
         raise ValueError("this model labels texts, and writes none: use `finetune predict`")
     texts, ids = [], []
     for number, prompt in enumerate(prompts, 1):

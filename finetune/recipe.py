@@ -16,10 +16,28 @@ from finetune.data import Data
 from finetune.generation import Decoding
 from finetune.methods import Full, Method
 from finetune.models import Pretrained, Scratch
-from finetune.tasks import Classification, Completion, LanguageModeling, SpanCorruption, Tagging
+from finetune.tasks import (
+    Classification,
+    Completion,
+    LanguageModeling,
+    MaskedLanguageModeling,
+    ReplacedTokens,
+    SentenceOrder,
+    SpanCorruption,
+    Tagging,
+)
 
 Model = Pretrained | Scratch
-Task = LanguageModeling | SpanCorruption | Completion | Classification | Tagging
+Task = (
+    LanguageModeling
+    | SpanCorruption
+    | MaskedLanguageModeling
+    | SentenceOrder
+    | ReplacedTokens
+    | Completion
+    | Classification
+    | Tagging
+)
 
 OWNED = {
     "remove_unused_columns": "the task decides which columns there are",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,18 +11,36 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 
+Kind = Literal["text", "classes", "tags", "masked", "ordered", "replaced"]
+
+
 @dataclass(frozen=True)
 class Head:
-    """What a model puts out: the next tokens of a text, its classes, or a tag for each token."""
+    """What a model puts out: the next tokens of a text, its classes, a tag for each token; or what
+    it is pre-trained by: its masked tokens, with the order of its segments, or which tokens of it a
+    generator has replaced."""
 
-    kind: Literal["text", "classes", "tags"] = "text"
+    kind: Kind = "text"
     names: tuple[str, ...] = ()
     """Of the classes or tags, by number; of a text that is one of few, its choices."""
     multi_label: bool = False
     """A text has any number of the classes, not exactly one."""
+    generator_size: float | None = None
+    """Of replaced tokens: a new generator's width, as a share of the discriminator's."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(self.names))  # a list, as JSON has it
+
+    @property
+    def labels(self) -> bool:
+        """It says classes or tags, by name."""
+        return self.kind in ("classes", "tags")
+
+    @property
+    def terms(self) -> Mapping[str, float]:
+        """The parts of its loss, each a mean over what it scores, and what each counts; none: the
+        loss has one part."""
+        return TERMS.get(self.kind, {})
 
     @classmethod
     def of(cls, model: PreTrainedModel | PeftModel) -> Head:
@@ -30,6 +49,8 @@ class Head:
         base = model.get_base_model() if isinstance(model, PeftModel) else model
         for ending, kind in HEADS.items():
             if type(base).__name__.endswith(ending):
+                if kind in TERMS:
+                    return cls(kind)
                 return cls(kind, names_of(base.config), base.config.problem_type == MULTI_LABEL)
         # Of a model that writes, only ours says this: its text is one of few.
         return cls(names=names_of(base.config) if base.config.problem_type == SINGLE_LABEL else ())
@@ -43,11 +64,20 @@ def names_of(config: PreTrainedConfig) -> tuple[str, ...]:
 
 SINGLE_LABEL: Literal["single_label_classification"] = "single_label_classification"
 MULTI_LABEL: Literal["multi_label_classification"] = "multi_label_classification"
-HEADS: dict[str, Literal["classes", "tags"]] = {
+HEADS: dict[str, Kind] = {
     "ForSequenceClassification": "classes",
     "ForTokenClassification": "tags",
+    "ForMaskedLM": "masked",
+    "AlbertForPreTraining": "ordered",
+    "ElectraForPreTraining": "replaced",
 }
 """How the names of transformers' classes end."""
+TERMS: dict[Kind, dict[str, float]] = {
+    "masked": {"masked": 1.0},
+    "ordered": {"masked": 1.0, "order": 1.0},
+    "replaced": {"masked": 1.0, "replaced": 50.0},  # Clark et al. 2020, section 2
+}
+"""Of the heads that models are pre-trained by, the parts of the loss and what each counts."""
 
 
 @dataclass(frozen=True)

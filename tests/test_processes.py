@@ -22,6 +22,8 @@ from finetune import Run, Scratch, compare, run
 from finetune.training.order import BLANK
 from tests.conftest import WORDS, build, tokenizer
 from tests.label_runs import tagged, texts
+from tests.objectives import TASKS as OBJECTIVES
+from tests.objectives import documents, untrained, write
 from tests.two_processes import recipe, watched
 
 ARM = '''"""An arm."""
@@ -112,8 +114,14 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
         arm = ARM.format(base=base, method="Full()", more="learning_rate=1e-5")
         arm = arm.replace(TEXT_TASK, task).replace("rows.jsonl", f"{name}.jsonl")
         Path(f"mine/{name}.py").write_text(arm)
+    write(Path("documents.jsonl"), documents(40))
+    for name, objective in OBJECTIVES.items():
+        arm = ARM.format(base=name, method="Full()", more="learning_rate=1e-3")
+        arm = arm.replace(f"Pretrained({name!r})".replace("'", '"'), repr(untrained(name)))
+        arm = arm.replace(TEXT_TASK, repr(objective)).replace("rows.jsonl", "documents.jsonl")
+        Path(f"mine/{name}.py").write_text(arm)
     Path("mine/lasting.py").write_text(Path("mine/killed.py").read_text())
-    process = launch("tests.two_processes", *LABELLED, *ARMS)
+    process = launch("tests.two_processes", *LABELLED, *OBJECTIVES, *ARMS)
     yield Launched(process, time.time())
     os.chdir(before)
 
@@ -172,6 +180,17 @@ def test_two_processes_label_as_one(arm: str, two: Launched) -> None:
         assert second["nats"] == pytest.approx(first["nats"], rel=1e-3, abs=1e-6)
 
 
+@pytest.mark.parametrize("arm", OBJECTIVES)
+def test_two_processes_are_pre_trained_as_one(arm: str, two: Launched) -> None:
+    watched(arm, "one", 8)
+    one, both = (Run.read(Path(folder, arm)) for folder in ("one", "two"))
+    assert len(losses(one.folder)) > 4
+    assert losses(both.folder) == pytest.approx(losses(one.folder), rel=1e-4)
+    for metric, entry in one.metrics["quality"].items():
+        found = both.metrics["quality"][metric]
+        assert found == {**entry, "value": pytest.approx(entry["value"], rel=1e-4)}
+
+
 def test_each_step_of_two_processes_reads_the_rows_of_one(both: tuple[str, Run, Run]) -> None:
     arm, _, _ = both
     one, first, second = rows("one", arm, 0), rows("two", arm, 0), rows("two", arm, 1)
@@ -199,7 +218,7 @@ def test_grouped_by_length_each_row_is_read_once_an_epoch(two: Launched) -> None
 
 
 def test_one_process_of_two_prints_and_writes(two: Launched) -> None:
-    assert two.process.stdout.count("step 1/") == len(ARMS) + len(LABELLED)
+    assert two.process.stdout.count("step 1/") == len(ARMS) + len(LABELLED) + len(OBJECTIVES)
     lines = Path("two/full/history.jsonl").read_text().splitlines()
     steps = [json.loads(line)["step"] for line in lines]
     assert steps == [1, 2, 3, 4, 5, 6, 6]

@@ -26,7 +26,7 @@ from finetune.reports import tables
 from finetune.shape import Shape
 from finetune.studies import load
 from finetune.tasks.encoded import CHARACTERS
-from finetune.tasks.language_modeling import _pieces
+from finetune.tasks.language_modeling import pieces
 from tests.conftest import WORDS, tokenizer
 
 Rows = Sequence[dict[str, Any]]
@@ -570,11 +570,11 @@ def test_of_a_long_completion_no_more_is_read_than_may_be_kept(recording: Record
 
 def test_a_document_is_tokenized_in_pieces_that_end_with_a_line_or_a_word() -> None:
     text = "a b c\nd " * 40
-    pieces = list(_pieces([text, "x" * 50], 10))
-    assert "".join(pieces) == text + "x" * 50
-    assert {piece[-1] for piece in pieces[:-3]} == {"\n", " "}
-    assert max(map(len, pieces)) <= 20
-    assert next(_pieces(["one line " * 3 + "\n" + "y" * 30], 20)) == "one line " * 3 + "\n"
+    found = list(pieces([text, "x" * 50], 10))
+    assert "".join(found) == text + "x" * 50
+    assert {piece[-1] for piece in found[:-3]} == {"\n", " "}
+    assert max(map(len, found)) <= 20
+    assert next(pieces(["one line " * 3 + "\n" + "y" * 30], 20)) == "one line " * 3 + "\n"
 
 
 # ------------------------------------------------------------------------------- the real command

@@ -12,7 +12,7 @@ import numpy as np
 from finetune.evaluation.floors import nearest_targets, unigram_nats
 from finetune.evaluation.label_floors import character_svm, majority, word_tags
 from finetune.evaluation.labels import decide, entity_scores, label_scores
-from finetune.evaluation.scores import LIKELIHOOD_SCORES, TEXT_SCORES, Score
+from finetune.evaluation.scores import LIKELIHOOD_SCORES, TEXT_SCORES, Score, Share, parts_scores
 from finetune.generation import check_prompts, generate
 from finetune.shape import Head
 from finetune.tasks.encoded import IGNORED
@@ -58,8 +58,10 @@ def evaluate(trainer: FinetuneTrainer, prepared: Prepared, split: str) -> Evalua
     encoded = prepared.encoded[split]
     task = prepared.recipe.task
     head = scored_as(prepared.shape.head, encoded)
-    if head.kind != "text":
+    if head.labels:
         return _labelled(trainer, head, encoded, split)
+    if head.terms:
+        return _pretrained(trainer, head, encoded, split)
     rows: list[dict[str, Any]] = [
         {"id": example.id, "input": example.input, "reference": example.reference}
         for example in encoded.examples
@@ -120,6 +122,29 @@ def _labelled(trainer: FinetuneTrainer, head: Head, encoded: Encoded, split: str
 def scored_as(head: Head, encoded: Encoded) -> Head:
     """What is to be told of each example: of a text that is one of few, which."""
     return Head("classes", encoded.choices) if encoded.choices else head
+
+
+def _pretrained(trainer: FinetuneTrainer, head: Head, encoded: Encoded, split: str) -> Evaluation:
+    nats, sums = trainer.row_outputs(encoded)
+    rows: list[dict[str, Any]] = [
+        {
+            "id": example.id,
+            "input": example.input,
+            "reference": example.reference,
+            "nats": float(of),
+            "tokens": int(tokens),
+            "bytes": example.bytes,
+            "statistics": {},
+        }
+        for example, (of, tokens) in zip(encoded.examples, nats, strict=True)
+    ]
+    quality = {}
+    for name, (score, statistics) in parts_scores(head.terms, sums).items():
+        value = score.aggregate(statistics)
+        quality[name] = _entry(score, value, split, "teacher_forced", len(rows))
+        for row, numbers in zip(rows, statistics, strict=True):
+            row["statistics"][name] = numbers
+    return Evaluation(quality, rows)
 
 
 def predicted(head: Head, encoded: Encoded, outputs: np.ndarray) -> list[list[str]]:
@@ -208,7 +233,8 @@ def floors(prepared: Prepared, split: str) -> dict[str, Floor]:
         train = prepared.recipe.task.encode(
             prepared.splits.train, prepared.tokenizer, prepared.shape, training=True
         )
-    if scored_as(prepared.shape.head, encoded).kind != "text":
+    head = scored_as(prepared.shape.head, encoded)
+    if head.labels:
         return _label_floors(prepared, train, split)
     labels = [_scored(row) for row in encoded.rows["labels"]]
     # A head may be wider than the vocabulary (padded to a round number): the tokenizer's counts.
@@ -220,6 +246,14 @@ def floors(prepared: Prepared, split: str) -> dict[str, Floor]:
         statistics[number][1] += len(scored)
     quality = _likelihood(prepared.recipe.task.metric, statistics, split)
     found = {"unigram": Floor(quality, statistics)}
+    if len(head.terms) > 1:
+        found["unigram"] = Floor({"masked_loss": quality["loss"]}, [])
+    if head.kind == "ordered":
+        swapped = sum(of for (of,) in encoded.rows["order"])
+        score = Share("order_accuracy")
+        value = score.aggregate([[max(swapped, len(labels) - swapped), len(labels)]])
+        entry = _entry(score, value, split, "teacher_forced", len(encoded.examples))
+        found["majority"] = Floor({score.name: entry}, [])
     if prepared.recipe.task.generates:
         nearest = nearest_targets(
             [example.input for example in train.examples],

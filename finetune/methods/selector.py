@@ -249,8 +249,14 @@ def _stacks(model: PreTrainedModel) -> tuple[Stack, ...]:
         for name, module in model.named_modules()
         if isinstance(module, nn.ModuleList)
     }
-    # T5 keeps a list of sublayers within each block: only the outermost lists hold blocks.
-    outer = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists)]
+    # T5 keeps a list of sublayers within each block: only the outermost lists hold blocks. Those of
+    # ELECTRA's generator are another model's.
+    outer = [
+        name
+        for name in lists
+        if not any(name.startswith(f"{other}.") for other in lists)
+        and not name.startswith("generator.")
+    ]
     by_side: dict[str, list[str]] = {"encoder": [], "decoder": []}
     for name in outer:
         by_side.setdefault(_side(name), []).append(name)

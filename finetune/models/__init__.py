@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.reach import hub_answers
-from finetune.shape import HEADS, MULTI_LABEL, SINGLE_LABEL, Head, names_of
+from finetune.shape import HEADS, MULTI_LABEL, SINGLE_LABEL, Head, Kind, names_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 TINY = Path(__file__).parent.parent / "tiny"
-Kind = Literal["text", "classes", "tags"]
 BUNDLED = {"tiny-gpt2": TINY / "gpt2", "tiny-t5": TINY / "t5"}
 
 
@@ -83,12 +82,12 @@ class Pretrained:
             tokenizer = AutoTokenizer.from_pretrained(name, **options, **without_types(config))
             kind = stored_head(config) if head is None else head.kind
             if head is not None:
-                _name_labels(config, head)
+                _describe(config, head)
             model, info = auto_class(config, kind).from_pretrained(
                 name,
                 **({} if head is None and not rates else {"config": config}),
                 # A classifier of other classes keeps its body and gets a new head.
-                ignore_mismatched_sizes=kind != "text",
+                ignore_mismatched_sizes=Head(kind).labels,
                 dtype=self.dtype,
                 attn_implementation=self.attention,
                 output_loading_info=True,
@@ -222,7 +221,7 @@ class Scratch:
             )
         try:
             config = AutoConfig.for_model(self.architecture, **(special | dict(self.config)))
-            _name_labels(config, head)
+            _describe(config, head)
             model = auto_class(config, head.kind).from_config(config)
         except (TypeError, ValueError, StrictDataclassError) as error:
             raise ValueError(f"architecture {self.architecture!r}: {_reason(error)}") from error
@@ -259,9 +258,15 @@ def without_types(config: PreTrainedConfig) -> dict[str, Any]:
 
 
 def auto_class(config: PreTrainedConfig, kind: Kind = "text") -> Any:
-    """The Auto class of a model with this config and this kind of head."""
+    """The Auto class of a model with this config and this kind of head; or our own, used alike.
+
+    Raises:
+        ValueError: the architecture has no such head.
+    """
     from transformers import (
         AutoModelForCausalLM,
+        AutoModelForMaskedLM,
+        AutoModelForPreTraining,
         AutoModelForSeq2SeqLM,
         AutoModelForSequenceClassification,
         AutoModelForTokenClassification,
@@ -271,6 +276,23 @@ def auto_class(config: PreTrainedConfig, kind: Kind = "text") -> Any:
         return AutoModelForSequenceClassification
     if kind == "tags":
         return AutoModelForTokenClassification
+    if kind == "masked":
+        if config.is_encoder_decoder or not _reads_both_ways(config):
+            raise ValueError(
+                "MaskedLanguageModeling needs a model that reads both ways, such as bert, roberta, "
+                f"albert, electra; {config.model_type} is none"
+            )
+        return AutoModelForMaskedLM
+    if kind == "ordered":
+        if config.model_type != "albert":
+            raise ValueError(f"SentenceOrder needs an albert, and this is of {config.model_type}")
+        return AutoModelForPreTraining
+    if kind == "replaced":
+        from finetune.models.electra import PairedElectraForPreTraining
+
+        if config.model_type != "electra":
+            raise ValueError(f"ReplacedTokens needs an electra, and this is of {config.model_type}")
+        return PairedElectraForPreTraining
     return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
 
 
@@ -283,13 +305,16 @@ def stored_head(config: PreTrainedConfig) -> Kind:
     return "text"
 
 
-def _name_labels(config: PreTrainedConfig, head: Head) -> None:
-    """The classes by name, as pipelines show them; the choices of a model that writes one.
+def _describe(config: PreTrainedConfig, head: Head) -> None:
+    """The classes by name, as pipelines show them; the choices of a model that writes one; how
+    large a generator is to be.
 
     Raises: ValueError where a classifier has the same ones in another order: its weights would
         belong to the wrong names.
     """
-    if head == Head():
+    if head.generator_size is not None:
+        config.generator_size = head.generator_size
+    if not head.names:
         config.problem_type = None  # whatever a checkpoint was to choose from, this one is not
         return
     names = list(head.names)

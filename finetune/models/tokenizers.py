@@ -71,7 +71,7 @@ def train_tokenizer(
     if kind == "bert":
         tokenizer.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]",
-            pair="[CLS] $A [SEP] $B [SEP]",
+            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
             special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
         )
         return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **AROUND)

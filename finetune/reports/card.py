@@ -11,7 +11,15 @@ from finetune.models import BUNDLED, Pretrained
 from finetune.models.saved import HEAD
 from finetune.reports.diagnosis import below
 from finetune.reports.tables import BELOW, NOTE, SHOWN, number, shown
-from finetune.tasks import Classification, Completion, SpanCorruption, Tagging
+from finetune.tasks import (
+    Classification,
+    Completion,
+    MaskedLanguageModeling,
+    ReplacedTokens,
+    SentenceOrder,
+    SpanCorruption,
+    Tagging,
+)
 
 if TYPE_CHECKING:
     from finetune.data import Data
@@ -23,15 +31,27 @@ FLOORS = dict.fromkeys(
 ) | {
     "Classification": "the most frequent class, and a linear SVM on character n-grams",
     "Tagging": "the most frequent tag of each word",
+    "MaskedLanguageModeling": "token frequencies",
+    "SentenceOrder": "token frequencies, and the more frequent order",
+    "ReplacedTokens": "token frequencies",
 }
 LOSSES = {
     "text": "The loss is in nats a token, comparable within one vocabulary only.",
     "Classification": "The loss is in nats a text.",
     "Tagging": "The loss is in nats a word.",
+    "SentenceOrder": "The loss is that of masked tokens, in nats a token, plus the order's.",
+    "ReplacedTokens": "The loss is that of masked tokens, in nats a token, plus 50 times that of "
+    "replaced ones.",
+}
+PIPELINES = {
+    "Classification": "text-classification",
+    "Tagging": "token-classification",
+    "MaskedLanguageModeling": "fill-mask",
+    "SentenceOrder": "feature-extraction",
+    "ReplacedTokens": "feature-extraction",
 }
 LABELS = 50
 """So many names of labels are written out."""
-PIPELINES = {"Classification": "text-classification", "Tagging": "token-classification"}
 
 LICENCE = ("license", "license_name", "license_link")
 
@@ -248,6 +268,8 @@ def _snippet(run: Run, name: str, adapter: dict[str, Any] | None, remote: bool) 
 
     if isinstance(run.recipe.task, Classification | Tagging):
         return _label_snippet(run, name, run.recipe.task, adapter, remote)
+    if isinstance(run.recipe.task, MaskedLanguageModeling | SentenceOrder | ReplacedTokens):
+        return _pretrained_snippet(run, name, adapter)
     recipe, folder = run.recipe, run.folder / "model"
     seq2seq = _is_seq2seq(run)
     kind = "Seq2SeqLM" if seq2seq else "CausalLM"
@@ -299,6 +321,44 @@ def _snippet(run: Run, name: str, adapter: dict[str, Any] | None, remote: bool) 
         f"print(tokenizer.decode(output, skip_special_tokens={skip})){end}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _pretrained_snippet(run: Run, name: str, adapter: dict[str, Any] | None) -> str:
+    """Python that loads a pre-trained model by plain libraries and prints what it says."""
+    quoted = json.dumps(name, ensure_ascii=False)
+    load = [
+        "from transformers import AutoTokenizer, {0}",
+        "",
+        f"name = {quoted}",
+        "tokenizer = AutoTokenizer.from_pretrained(name)",
+        "model = {0}.from_pretrained(name)",
+    ]
+    if isinstance(run.recipe.task, MaskedLanguageModeling):
+        if adapter is not None:
+            load[0] = "from peft import PeftModel\nfrom transformers import AutoTokenizer, {0}"
+            base = json.dumps(adapter["base_model_name_or_path"], ensure_ascii=False)
+            load[-1] = f"model = PeftModel.from_pretrained({{0}}.from_pretrained({base}), name)"
+        auto = "AutoModelForMaskedLM"
+        say = [
+            'inputs = tokenizer(f"The {tokenizer.mask_token} of the city", return_tensors="pt")',
+            'masked = inputs["input_ids"][0] == tokenizer.mask_token_id',
+            "print(tokenizer.decode(model(**inputs).logits[0, masked].argmax(-1)))",
+        ]
+    elif isinstance(run.recipe.task, SentenceOrder):
+        auto = "AlbertForPreTraining"
+        say = [
+            'texts = ("A first sentence.", "And the second.")',
+            'inputs = tokenizer(*texts, return_token_type_ids=True, return_tensors="pt")',
+            "in_order, swapped = model(**inputs).sop_logits[0].softmax(-1).tolist()",
+            "print(in_order)",
+        ]
+    else:
+        auto = "ElectraForPreTraining"
+        say = [
+            'inputs = tokenizer("A text, some of which was replaced", return_tensors="pt")',
+            "print(model(**inputs).logits.sigmoid())  # of each token that it was",
+        ]
+    return "\n".join(line.format(auto) for line in load) + "\n" + "\n".join(say) + "\n"
 
 
 def _label_snippet(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from string import Formatter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from numpy.random import Generator
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
@@ -45,7 +46,8 @@ class Encoded:
     several rows; in language modelling's training blocks, which span examples, of the block.
     `labels`: an id for each position, `IGNORED` where nothing is scored; in classification the
     number of the class, or 0 or 1 for each. Tagging has `words` as well: for each position that is
-    scored the number of its word in the example."""
+    scored the number of its word in the example. Pre-training has `token_type_ids` and `order`, 1
+    where segments are swapped; or `tokens`, of each position the token it was, and `draws`."""
     examples: tuple[Example, ...]
     notes: tuple[str, ...] = ()
     """What was cut, with counts."""
@@ -54,6 +56,9 @@ class Encoded:
     example's rows stand together."""
     choices: tuple[str, ...] = ()
     """An example has a row for each of these, in order: the likeliest is the answer."""
+    drawn: Callable[[Mapping[str, Any], Generator], dict[str, Any]] | None = None
+    """What makes of a row what the model reads, by chance and so anew in each epoch; none: a row
+    always reads the same. Its `labels` then are the tokens that may be drawn."""
 
 
 def encoded_rows(rows: Sequence[tuple[int, list[int], list[int]]]) -> Dataset:

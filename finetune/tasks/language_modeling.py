@@ -54,7 +54,7 @@ class LanguageModeling:
 
     def texts(self, split: Dataset) -> Iterable[str]:
         """What a tokenizer that starts from scratch is trained on."""
-        return _pieces(split["text"])
+        return pieces(split["text"])
 
     def encode(
         self, split: Dataset, tokenizer: PreTrainedTokenizerBase, shape: Shape, *, training: bool
@@ -69,8 +69,8 @@ class LanguageModeling:
                 "task.consecutive carries a state from block to block: it needs a recurrent model "
                 "(architecture lstm), and no soft prompt, which each block would read again"
             )
-        size = _block_size(self.block_size, shape, default=1024, least=2)
-        documents = list(_tokenize(tokenizer, split["text"]))
+        size = block_size_of(self.block_size, shape, default=1024, least=2)
+        documents = list(tokenized(tokenizer, split["text"]))
         end = end_of_text(tokenizer)
         if training:
             stream = [end]
@@ -93,7 +93,7 @@ class LanguageModeling:
             ]
         return Encoded(
             encoded_rows(labelled),
-            tuple(map(_example, split["text"])),
+            tuple(map(whole_text, split["text"])),
             _unknown(documents, split["text"], tokenizer),
             self.consecutive,
         )
@@ -138,7 +138,7 @@ class SpanCorruption:
         return Head()
 
     def texts(self, split: Dataset) -> Iterable[str]:
-        return _pieces(split["text"])
+        return pieces(split["text"])
 
     def encode(
         self, split: Dataset, tokenizer: PreTrainedTokenizerBase, shape: Shape, *, training: bool
@@ -150,7 +150,7 @@ class SpanCorruption:
                 "SpanCorruption needs an encoder-decoder; a causal model learns plain text by "
                 "LanguageModeling"
             )
-        size = _block_size(self.block_size, shape, default=512, least=SHORTEST)
+        size = block_size_of(self.block_size, shape, default=512, least=SHORTEST)
         vocabulary = tokenizer.get_vocab()
         sentinels = [vocabulary[name] for name in SENTINELS if name in vocabulary]
         if len(sentinels) < len(SENTINELS):
@@ -171,14 +171,14 @@ class SpanCorruption:
         rng = np.random.default_rng(0)  # a row always encodes the same
         rows = []
         left_out = 0
-        for number, ids in enumerate(_tokenize(tokenizer, split["text"])):
+        for number, ids in enumerate(tokenized(tokenizer, split["text"])):
             blocks = [ids[i : i + size] for i in range(0, len(ids), size)]
             long_enough = [block for block in blocks if len(block) >= SHORTEST]
             left_out += len(blocks) - len(long_enough)
             for block in long_enough * (self.masks_per_block if training else 1):
                 source, target = self._corrupt(block, sentinels, rng)
                 rows.append((number, [*source, end], [*target, end]))
-        examples = tuple(map(_example, split["text"]))
+        examples = tuple(map(whole_text, split["text"]))
         note = f"{left_out} blocks of less than {SHORTEST} tokens left out"
         return Encoded(encoded_rows(rows), examples, (note,) if left_out else ())
 
@@ -251,7 +251,7 @@ def _windows(ids: list[int], size: int) -> Iterator[tuple[list[int], list[int]]]
         start += stride
 
 
-def _pieces(texts: Iterable[str], size: int = 100_000) -> Iterator[str]:
+def pieces(texts: Iterable[str], size: int = 100_000) -> Iterator[str]:
     """Long documents in parts, cut after a line or, where it is long, a word: what reads them holds
     each in memory several times."""
     for text in texts:
@@ -263,20 +263,20 @@ def _pieces(texts: Iterable[str], size: int = 100_000) -> Iterator[str]:
             start = end
 
 
-def _example(text: str) -> Example:
+def whole_text(text: str) -> Example:
     return Example(id=text_hash(text), input="", reference=text, bytes=len(text.encode()))
 
 
-def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Iterator[list[int]]:
+def tokenized(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Iterator[list[int]]:
     for text in texts:
         ids: list[int] = []
         # A tokenizer takes 300 bytes a character.
-        for piece in _pieces([text], 16_000_000):
+        for piece in pieces([text], 16_000_000):
             ids += tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
         yield ids
 
 
-def _block_size(asked: int | None, shape: Shape, *, default: int, least: int) -> int:
+def block_size_of(asked: int | None, shape: Shape, *, default: int, least: int) -> int:
     limit = shape.max_tokens
     size = asked if asked is not None else default if limit is None else min(default, limit)
     if size < least:

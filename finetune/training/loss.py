@@ -1,6 +1,7 @@
-"""The only loss: cross entropy summed over all that is scored in a whole accumulated batch.
+"""The loss: cross entropy summed over all that is scored in a whole accumulated batch.
 
-Scored are tokens of a text, words that are tagged, or rows that have classes.
+Scored are tokens of a text, words that are tagged, or rows that have classes; what an encoder is
+pre-trained by has a loss in parts, in pretraining.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from math import log
@@ -27,6 +27,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from finetune.batching import Collate
 from finetune.evaluation.evaluate import label_statistics, scored_as
+from finetune.evaluation.scores import parts_scores
 from finetune.processes import is_first
 from finetune.tasks import Classification, Tagging
 from finetune.tasks.encoded import IGNORED
@@ -42,11 +43,13 @@ from finetune.training.loss import (
     token_nats,
 )
 from finetune.training.order import BLANK, Balanced, Filled, Rows, Streams
+from finetune.training.pretraining import parts, scored_parts
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from finetune.evaluation.scores import Score
     from finetune.models.lstm import LSTMState
     from finetune.prepare import Prepared
     from finetune.tasks.encoded import Encoded
@@ -68,13 +71,15 @@ class FinetuneTrainer(Trainer):
             args.ddp_find_unused_parameters = False
         if args.log_level_replica == "warning":
             args.log_level_replica = args.log_level  # else the others say more than the first
+        seed = args.seed if args.data_seed is None else args.data_seed
+        rows = Rows(prepared.encoded["train"], seed)
         super().__init__(
             model=prepared.model,
             args=args,
             data_collator=Collate(
                 prepared.model, consecutive=prepared.encoded["train"].consecutive
             ),
-            train_dataset=Rows(prepared.encoded["train"].rows),
+            train_dataset=rows,
             eval_dataset=prepared.encoded["validation"].rows
             if "validation" in prepared.encoded
             else None,
@@ -85,6 +90,18 @@ class FinetuneTrainer(Trainer):
         self._prepared = prepared
         self._head = prepared.shape.head
         self._objective = self._charged(args)
+        if rows.drawn is not None:
+            if args.dataloader_persistent_workers:
+                raise ValueError(
+                    "training.dataloader_persistent_workers: workers that outlive an epoch would "
+                    f"draw the same again; {type(prepared.recipe.task).__name__} draws anew"
+                )
+            self.add_callback(Epochs(rows))
+        if len(self._head.terms) > 1 and args.n_gpu > 1:
+            raise ValueError(
+                f"{type(prepared.recipe.task).__name__} with {args.n_gpu} GPUs in one process: "
+                f"start one for each, torchrun --nproc_per_node {args.n_gpu}"
+            )
         self._carried = None
         if prepared.encoded["train"].consecutive:
             if args.n_gpu > 1:
@@ -155,18 +172,33 @@ class FinetuneTrainer(Trainer):
             if self._carried.turn == 0 and self.state.global_step % epoch == 0:
                 self._carried.reset()
             state = self._carried.next()
-        if self._head.kind == "text":
-            nats, _ = token_nats(model, inputs, self.args.label_smoothing_factor, state)
-        else:
+        if self._head.terms:
+            found = parts(model, inputs, self._head, self.args.label_smoothing_factor)
+            counts = torch.as_tensor(num_items_in_batch)
+            weighed = zip(self._head.terms.items(), counts, strict=True)
+            loss = sum(
+                weight * mean_nats(found[name].nats, count) for (name, weight), count in weighed
+            )
+        elif self._head.labels:
             nats, _, _ = label_nats(model, inputs, self._head, self._objective)
-        loss = mean_nats(nats, num_items_in_batch)
+            loss = mean_nats(nats, num_items_in_batch)
+        else:
+            nats, _ = token_nats(model, inputs, self.args.label_smoothing_factor, state)
+            loss = mean_nats(nats, num_items_in_batch)
         if self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # DDP takes the mean over processes
         return loss
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
-        """What is scored in an accumulated batch: of classes rows, not the labels they are."""
-        if self._head.kind != "text":
+        """What is scored in an accumulated batch: of classes rows, not the labels they are; of a
+        loss in parts as many numbers as parts."""
+        if self._head.terms:
+            scored = [scored_parts(batch, self._head) for batch in batch_samples]
+            counts = [sum(one[name].sum() for one in scored) for name in self._head.terms]
+            total = torch.stack([torch.as_tensor(count) for count in counts]).to(device)
+            share = self.args.world_size > 1 and self.args.average_tokens_across_devices
+            return self.accelerator.reduce(total) if share else total
+        if self._head.labels:
             counted = [scored_labels(batch, self._head) for batch in batch_samples]
             labels = [torch.where(scored, 0, IGNORED) for scored in counted]
             batch_samples = [{"labels": one, "shift_labels": one} for one in labels]
@@ -193,6 +225,11 @@ class FinetuneTrainer(Trainer):
         from peft import PeftModel
 
         model, instead = self._prepared.model, "launch with examples/accelerate/ddp.yaml"
+        if self._head.kind == "replaced":
+            raise ValueError(
+                "FSDP cannot spread a generator and a discriminator that share an embedding: "
+                f"{instead}"
+            )
         if model.config.is_encoder_decoder:
             raise ValueError(
                 "FSDP cannot spread an encoder-decoder whose encoder and decoder share an "
@@ -270,9 +307,12 @@ class FinetuneTrainer(Trainer):
         nats, tokens = statistics.sum(axis=0)
         metrics = {"loss": float(nats / tokens)}
         head = scored_as(self._head, encoded)
-        if head.kind != "text":
+        scores: Iterable[tuple[Score, list[list[float]]]] = ()
+        if head.labels:
             scores = label_statistics(head, encoded, found).values()
-            metrics |= {score.name: score.aggregate(numbers) for score, numbers in scores}
+        elif head.terms:
+            scores = parts_scores(head.terms, found).values()
+        metrics |= {score.name: score.aggregate(numbers) for score, numbers in scores}
         if self._prepared.recipe.task.metric == "bits_per_byte":
             size = sum(example.bytes for example in encoded.examples)
             metrics["bits_per_byte"] = float(nats / log(2) / size)
@@ -286,8 +326,9 @@ class FinetuneTrainer(Trainer):
     def row_outputs(self, encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:
         """Nats and what they are of (tokens, words or rows), (examples, 2), and what is put out: of
         classes their probabilities, (examples, classes); of tags, for all words of all examples in
-        order, the number of the likeliest and its probability, (words, 2), 0 of a word unread.
-        Of choices the nats and tokens are those of the right one, the probabilities one of each.
+        order, the number of the likeliest and its probability, (words, 2), 0 of a word unread; of a
+        loss in parts the sums of each, (examples, 4 x parts), and its nats those of the first. Of
+        choices the nats and tokens are those of the right one, the probabilities one of each.
 
         Not `predict`: called before `train`, it marks the model as prepared, and several processes
         would then each train on their own.
@@ -303,18 +344,26 @@ class FinetuneTrainer(Trainer):
         outputs = np.zeros((sum(words), 2))
         if self._head.kind == "classes":
             outputs = np.zeros((len(encoded.examples), len(self._head.names)))
-        source = Rows(encoded.rows)
+        if self._head.terms:
+            outputs = np.zeros((len(encoded.examples), 4 * len(self._head.terms)))
+        source = Rows(encoded)
         for rows, state in self._evaluated(encoded):
             batch = self._prepare_inputs(self.data_collator(source.__getitems__(rows)))
             with torch.no_grad(), self.accelerator.autocast():
-                if self._head.kind == "text":
-                    nats, scored = token_nats(model, batch, past_key_values=state)
-                else:
+                if self._head.terms:
+                    of = parts(model, batch, self._head)
+                    sums = torch.cat([part.sums() for part in of.values()], dim=1)
+                    nats, scored = of["masked"].nats, of["masked"].scored
+                elif self._head.labels:
                     nats, scored, logits = label_nats(model, batch, self._head)
+                else:
+                    nats, scored = token_nats(model, batch, past_key_values=state)
             found = torch.stack([nats.double().sum(1), scored.sum(1).double()], dim=1)
             numbers = np.array(rows) if encoded.choices else batch["row"].cpu().numpy()
             np.add.at(statistics, numbers, found.cpu().numpy())
-            if self._head.kind == "classes":
+            if self._head.terms:
+                np.add.at(outputs, numbers, sums.cpu().numpy())
+            elif self._head.kind == "classes":
                 there = numbers != BLANK
                 outputs[numbers[there]] = probabilities(logits, self._head).cpu().numpy()[there]
             elif self._head.kind == "tags":
@@ -352,6 +401,22 @@ class FinetuneTrainer(Trainer):
             state = Carried(self._prepared.model, 1).next() if encoded.consecutive else None
             for step in range(len(together[0])):
                 yield [rows[step] if step < len(rows) else BLANK for rows in mine] or [BLANK], state
+
+
+class Epochs(TrainerCallback):
+    """Tells the rows which epoch it is."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        self.rows.epoch = int(state.epoch or 0)
 
 
 class History(TrainerCallback):

@@ -56,6 +56,11 @@ def predict(
 
     saved = open_saved(name)
     shape = Shape.of(saved.model)
+    if shape.head.terms:
+        raise ValueError(
+            f"{name} is pre-trained and labels nothing: train Classification or Tagging on it, "
+            "with Pretrained(its folder)"
+        )
     if shape.head == Head():
         raise ValueError(f"{name} writes text, and labels none: use `finetune generate`")
     task = _task(name, saved, shape)

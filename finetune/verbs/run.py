@@ -198,7 +198,9 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
             "steps": steps,
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
             "total_parameters": sum(p.numel() for p in parameters),
-            "model_bytes": sum(path.stat().st_size for path in (folder / "model").iterdir()),
+            "model_bytes": sum(
+                path.stat().st_size for path in (folder / "model").rglob("*") if path.is_file()
+            ),
         },
     }
 
@@ -285,6 +287,8 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
     """An ordinary checkpoint: weights or adapter, tokenizer, and how the recipe generates."""
     from peft import PeftModel
 
+    from finetune.models.electra import PairedElectraForPreTraining
+
     model = prepared.model
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     if model.can_generate():
@@ -301,6 +305,9 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
         model.save_pretrained(str(folder), save_embedding_layers=False)
         if prepared.shape.head.names:
             _write_json(folder / HEAD, asdict(prepared.shape.head))
+    elif isinstance(model, PairedElectraForPreTraining):
+        generator = model.save_parts(folder)
+        prepared.tokenizer.save_pretrained(str(generator))
     else:
         model.save_pretrained(str(folder))
     prepared.tokenizer.save_pretrained(str(folder))

@@ -51,6 +51,14 @@ def test_t5_ends_every_text_and_gpt2_adds_nothing() -> None:
         assert 1 not in plain
 
 
+def test_bert_tells_the_second_of_two_texts_by_its_type() -> None:
+    tok = train_tokenizer(TEXTS, 400, "bert")
+    first, second = (len(tok(text, add_special_tokens=False)["input_ids"]) for text in TEXTS[:2])
+    encoded = tok(TEXTS[0], TEXTS[1], return_token_type_ids=True)
+    assert encoded["token_type_ids"] == [0] * (first + 2) + [1] * (second + 1)
+    assert [encoded["input_ids"][n] for n in (0, first + 1, -1)] == [1, 2, 2]
+
+
 def test_special_tokens_are_those_of_their_model() -> None:
     gpt2, t5 = tokenizer("gpt2"), tokenizer("t5")
     assert gpt2.bos_token == gpt2.eos_token == gpt2.pad_token == END_OF_TEXT

@@ -224,7 +224,7 @@ def test_a_blank_row_is_one_the_model_can_read(tmp_path: Path) -> None:
     prepared = prepare(recipe("t5", tmp_path, Classification(max_tokens=4), texts(6)))
     from finetune.training.order import Rows
 
-    rows = Rows(prepared.encoded["train"].rows).__getitems__([0, BLANK])
+    rows = Rows(prepared.encoded["train"]).__getitems__([0, BLANK])
     batch = Collate(prepared.model)(rows)
     found, scored, _ = label_nats(prepared.model, batch, prepared.shape.head)
     assert scored[:, 0].tolist() == [True, False]

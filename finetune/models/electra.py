@@ -1,0 +1,120 @@
+"""ELECTRA as it is pre-trained: a generator and the discriminator it feeds (Clark et al. 2020)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    ElectraConfig,
+    ElectraForMaskedLM,
+    ElectraForPreTraining,
+    ElectraPreTrainedModel,
+    PreTrainedConfig,
+)
+from transformers.utils import CONFIG_NAME
+from transformers.utils.generic import ModelOutput
+from transformers.utils.hub import has_file
+
+GENERATOR = "generator"
+"""The folder of the generator, beside the discriminator's files."""
+SHARED = tuple(
+    f"electra.embeddings.{kind}_embeddings" for kind in ("word", "position", "token_type")
+)
+
+
+@dataclass
+class ReplacedOutput(ModelOutput):
+    masked_logits: Tensor | None = None
+    """The generator's, of each chosen token: (chosen, vocabulary)."""
+    read: Tensor | None = None
+    """What the discriminator read: (batch, positions)."""
+    logits: Tensor | None = None
+    """Its own, of each token: (batch, positions)."""
+
+
+class PairedElectraForPreTraining(ElectraPreTrainedModel):
+    """An `ElectraForPreTraining`, and a generator that shares its token and position embeddings."""
+
+    def __init__(self, discriminator: ElectraForPreTraining, generator: ElectraForMaskedLM) -> None:
+        super().__init__(discriminator.config)
+        self.discriminator = discriminator
+        self.generator = generator
+        self._tied_weights_keys = {
+            f"generator.{one}.weight": f"discriminator.{one}.weight" for one in SHARED
+        }
+        self.post_init()  # type: ignore[no-untyped-call]  # transformers gives it no types
+
+    @property
+    def base_model(self) -> Any:
+        """What fine-tuning keeps; its head is the rest, the generator too."""
+        return self.discriminator.electra
+
+    def get_input_embeddings(self) -> Any:
+        return self.discriminator.get_input_embeddings()
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, chosen: Tensor, draws: Tensor
+    ) -> ReplacedOutput:
+        """
+        chosen: the masked tokens, (batch, positions). draws: where in the generator's distribution
+            of each its token lies, from 0 to 1, (batch, positions).
+        """
+        logits = self.generator(input_ids=input_ids, attention_mask=attention_mask).logits[chosen]
+        with torch.no_grad():
+            reached = logits.float().softmax(-1).cumsum(-1) < draws[chosen][:, None]
+            sampled = reached.sum(-1).clamp(max=logits.shape[-1] - 1)  # their sum may be below 1
+        read = input_ids.masked_scatter(chosen, sampled)
+        found = self.discriminator(input_ids=read, attention_mask=attention_mask)
+        return ReplacedOutput(logits, read, found.logits)
+
+    @classmethod
+    def from_config(cls, config: PreTrainedConfig) -> PairedElectraForPreTraining:
+        """Fresh weights; the generator as large as `config.generator_size` says."""
+        assert isinstance(config, ElectraConfig)
+        return cls(ElectraForPreTraining(config), ElectraForMaskedLM(_generator_config(config)))
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]  # gives what was missing too
+        cls, name: str, *, config: ElectraConfig | None = None, **options: Any
+    ) -> tuple[PairedElectraForPreTraining, dict[str, set[str]]]:
+        """With a fresh generator where none lies beside the discriminator."""
+        load: Any = ElectraForPreTraining.from_pretrained
+        discriminator, info = load(name, config=config, **options)
+        missing = {f"discriminator.{key}" for key in info["missing_keys"]}
+        where = {key: options[key] for key in ("revision", "local_files_only") if key in options}
+        file = f"{GENERATOR}/{CONFIG_NAME}"
+        folder = Path(name)
+        if (folder / file).is_file() if folder.is_dir() else has_file(name, file, **where):
+            own = ElectraConfig.from_pretrained(name, subfolder=GENERATOR, **where)
+            own.hidden_dropout_prob = discriminator.config.hidden_dropout_prob
+            own.attention_probs_dropout_prob = discriminator.config.attention_probs_dropout_prob
+            load = ElectraForMaskedLM.from_pretrained
+            generator, info = load(name, config=own, subfolder=GENERATOR, **options)
+            missing |= {f"generator.{key}" for key in info["missing_keys"]}
+            pair = cls(discriminator, generator)
+        else:
+            generator = ElectraForMaskedLM(_generator_config(discriminator.config))
+            pair = cls(discriminator, generator.to(discriminator.dtype))
+            missing |= {key for key, _ in pair.named_parameters() if key.startswith("generator.")}
+        return pair, {"missing_keys": missing, "mismatched_keys": set()}
+
+    def save_parts(self, folder: Path) -> Path:
+        """Writes each as the ordinary model it is, the generator into the folder that it gives."""
+        self.discriminator.save_pretrained(str(folder))
+        self.generator.save_pretrained(str(folder / GENERATOR))
+        return folder / GENERATOR
+
+
+def _generator_config(config: ElectraConfig) -> ElectraConfig:
+    """Fewer heads as wide as the discriminator's, and a narrower feed-forward."""
+    size: float = config.to_dict().get("generator_size", 1.0)  # none: it will not be trained
+    own = copy.deepcopy(config)
+    own.num_attention_heads = max(1, round(config.num_attention_heads * size))
+    own.hidden_size = config.hidden_size // config.num_attention_heads * own.num_attention_heads
+    own.intermediate_size = max(1, round(config.intermediate_size * size))
+    return own

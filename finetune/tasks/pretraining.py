@@ -1,0 +1,318 @@
+"""Pre-training of models that read both ways: masked tokens, segments in order, replaced tokens.
+
+What is masked, swapped or sampled is drawn anew in each epoch, by seed, epoch and row alone; to be
+scored, a row is drawn once and for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import regex  # type: ignore[import-untyped]  # ships no types
+
+from finetune.shape import Head
+from finetune.tasks.encoded import IGNORED, Encoded
+from finetune.tasks.language_modeling import (
+    SHORTEST,
+    block_size_of,
+    pieces,
+    tokenized,
+    whole_text,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from datasets import Dataset
+    from numpy.random import Generator
+    from transformers import PreTrainedTokenizerBase
+
+    from finetune.data import Splits
+    from finetune.shape import Shape
+
+SENTENCE = regex.compile(r"\s*\S.*?(?:(?<=[.!?])(?=\s)|(?<=[。！？])|(?=\n)|\Z)", regex.DOTALL)
+"""A sentence with the white space before it, so that the sentences together are the text."""
+
+
+@dataclass(frozen=True)
+class _Pretraining:
+    block_size: int | None = None
+    """Tokens a block, the tokenizer's own around it counted; none: what the model takes, at most
+    512."""
+    share: float = 0.15
+    """The share of tokens that is chosen to be predicted; never special ones."""
+
+    metric: ClassVar[str] = "loss"
+    inputs: ClassVar[tuple[str, ...]] = ("text",)
+    targets: ClassVar[tuple[str, ...]] = ("text",)
+    generates: ClassVar[bool] = False
+    least: ClassVar[str] = f"less than {SHORTEST} tokens"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise ValueError(f"task.share is {self.share:g}; above 0 and below 1")
+
+    @property
+    def columns(self) -> Mapping[str, type]:
+        return {"text": str}
+
+    def texts(self, split: Dataset) -> Iterable[str]:
+        """What a tokenizer that starts from scratch is trained on."""
+        return pieces(split["text"])
+
+    def encode(
+        self, split: Dataset, tokenizer: PreTrainedTokenizerBase, shape: Shape, *, training: bool
+    ) -> Encoded:
+        import numpy as np
+        from datasets import Dataset
+
+        if tokenizer.mask_token_id is None:
+            raise ValueError(
+                f"{type(self).__name__} needs a tokenizer with a mask token, and this one has "
+                "none: name another in model.tokenizer, or a model that was pre-trained so"
+            )
+        size = block_size_of(self.block_size, shape, default=512, least=2 * SHORTEST)
+        rows, left_out = self._rows(split["text"], tokenizer, size)
+        if not rows:
+            raise ValueError("no tokens: the split's texts are empty or too short")
+        special = set(tokenizer.all_special_ids)
+        for row in rows:
+            row["labels"] = [IGNORED if id in special else id for id in row["input_ids"]]
+        drawn = self._drawn(tokenizer)
+        if training:  # blocks are what a step reads, whatever text they are of
+            rows = [{**row, "row": number} for number, row in enumerate(rows)]
+        else:
+            rows = [drawn(row, np.random.default_rng((0, n))) for n, row in enumerate(rows)]
+        note = f"{left_out} blocks of {self.least} left out"
+        return Encoded(
+            Dataset.from_list(rows),
+            tuple(map(whole_text, split["text"])),
+            (note,) if left_out else (),
+            drawn=drawn if training else None,
+        )
+
+    def _rows(
+        self, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, size: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Each text in blocks of at most `size` tokens, and how many were too short."""
+        before, after = _around(tokenizer, "a")
+        room = size - len(before) - len(after)
+        rows, left_out = [], 0
+        for number, ids in enumerate(tokenized(tokenizer, texts)):
+            for start in range(0, len(ids), room):
+                block = ids[start : start + room]
+                if len(block) < SHORTEST:
+                    left_out += 1
+                else:
+                    rows.append({"row": number, "input_ids": [*before, *block, *after]})
+        return rows, left_out
+
+    def _drawn(
+        self, tokenizer: PreTrainedTokenizerBase
+    ) -> Callable[[Mapping[str, Any], Generator], dict[str, Any]]:
+        return Masking.of(tokenizer, self.share)
+
+
+@dataclass(frozen=True)
+class MaskedLanguageModeling(_Pretraining):
+    """BERT's pre-training (Devlin et al. 2018, 3.1): of each block 15 % of the tokens are chosen
+    and predicted; 80 % of those read as the mask token, 10 % as a random one, 10 % as they are.
+
+    A block is of one document. Any model with a masked-language-model head: BERT, RoBERTa, ALBERT,
+    ELECTRA's generator ...
+    """
+
+    def head(self, splits: Splits) -> Head:
+        return Head("masked")
+
+
+@dataclass(frozen=True)
+class SentenceOrder(_Pretraining):
+    """ALBERT's pre-training (Lan et al. 2020, 3.1): two consecutive segments of one document, in
+    order or, half of the time, swapped; the model says which, and predicts masked tokens.
+
+    A block is of whole sentences, cut in two at the end of one of them. Masked are runs of one to
+    three tokens, shorter ones more often (their 4.1). Needs an ALBERT.
+    """
+
+    least: ClassVar[str] = f"one sentence, or less than {SHORTEST} tokens"
+
+    def head(self, splits: Splits) -> Head:
+        return Head("ordered")
+
+    def _rows(
+        self, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, size: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        before, between, after = _around(tokenizer, "a", "a")
+        room = size - len(before) - len(between) - len(after)
+        rows, left_out = [], 0
+        for number, text in enumerate(texts):
+            blocks: list[list[list[int]]] = [[]]
+            half = room // 2  # of a block that is one long sentence
+            for sentence in tokenized(tokenizer, SENTENCE.findall(text)):
+                for start in range(0, len(sentence), half):
+                    part = sentence[start : start + half]
+                    if sum(map(len, blocks[-1])) + len(part) > room:
+                        blocks.append([])
+                    blocks[-1].append(part)
+            for block in blocks:
+                ends = [sum(map(len, block[:count])) for count in range(1, len(block))]
+                ids = [id for part in block for id in part]
+                if len(ids) < SHORTEST or not ends:
+                    left_out += bool(ids)
+                else:
+                    rows.append({"row": number, "input_ids": ids, "ends": ends})
+        return rows, left_out
+
+    def _drawn(
+        self, tokenizer: PreTrainedTokenizerBase
+    ) -> Callable[[Mapping[str, Any], Generator], dict[str, Any]]:
+        masking = Masking.of(tokenizer, self.share, longest=3)
+        return Swapping(masking, *_around(tokenizer, "a", "a"))
+
+
+@dataclass(frozen=True)
+class ReplacedTokens(_Pretraining):
+    """ELECTRA's pre-training (Clark et al. 2020, section 2): a small generator predicts masked
+    tokens, and what it samples for them stands in the text of which the discriminator says, of
+    every token, whether it is replaced.
+
+    Both are trained at once, by the generator's loss plus 50 times the discriminator's, each a mean
+    over its tokens, and share their token and position embeddings. A block is of one document.
+    Needs an ELECTRA; the generator is saved beside it, in `model/generator`.
+    """
+
+    generator_size: float = 0.25
+    """Width of the generator, its feed-forward and its heads, as a share of the discriminator's,
+    where the checkpoint has none; they found 1/4 to 1/2 best."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.generator_size <= 1:
+            raise ValueError(
+                f"task.generator_size is {self.generator_size:g}; above 0 and at most 1"
+            )
+
+    def head(self, splits: Splits) -> Head:
+        return Head("replaced", generator_size=self.generator_size)
+
+    def _drawn(
+        self, tokenizer: PreTrainedTokenizerBase
+    ) -> Callable[[Mapping[str, Any], Generator], dict[str, Any]]:
+        return Sampling(Masking.of(tokenizer, self.share, masked=1.0, random=0.0))
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Chooses among the labels of a row, and leaves only the chosen ones labels."""
+
+    mask: int
+    ordinary: np.ndarray
+    """The tokens of which a random one is drawn."""
+    share: float
+    masked: float
+    random: float
+    longest: int
+    """Tokens of a run that is chosen together; of n tokens it is with odds of 1/n."""
+
+    @classmethod
+    def of(
+        cls,
+        tokenizer: PreTrainedTokenizerBase,
+        share: float,
+        *,
+        masked: float = 0.8,
+        random: float = 0.1,
+        longest: int = 1,
+    ) -> Masking:
+        import numpy as np
+
+        ordinary = sorted({*tokenizer.get_vocab().values()} - {*tokenizer.all_special_ids})
+        assert tokenizer.mask_token_id is not None
+        return cls(tokenizer.mask_token_id, np.array(ordinary), share, masked, random, longest)
+
+    def __call__(self, row: Mapping[str, Any], rng: Generator) -> dict[str, Any]:
+        import numpy as np
+
+        ids, tokens = np.array(row["input_ids"]), np.array(row["labels"])
+        chosen = self._chosen(np.flatnonzero(tokens != IGNORED), rng)
+        fate = rng.random(len(chosen))
+        ids[chosen[fate < self.masked]] = self.mask
+        changed = chosen[(fate >= self.masked) & (fate < self.masked + self.random)]
+        ids[changed] = rng.choice(self.ordinary, len(changed))
+        labels = np.full_like(tokens, IGNORED)
+        labels[chosen] = tokens[chosen]
+        return {**row, "input_ids": ids.tolist(), "labels": labels.tolist()}
+
+    def _chosen(self, places: np.ndarray, rng: Generator) -> np.ndarray:
+        """The share of `places`, at least one, in runs."""
+        import numpy as np
+
+        count = min(max(1, round(self.share * len(places))), len(places))
+        odds = 1 / np.arange(1, self.longest + 1)
+        lengths = rng.choice(self.longest, len(places), p=odds / odds.sum()) + 1
+        chosen = np.zeros(len(places), bool)
+        for start, length in zip(rng.permutation(len(places)), lengths, strict=True):
+            left = count - int(chosen.sum())
+            if left == 0:
+                break
+            chosen[start : start + min(length, left)] = True
+        return places[chosen]
+
+
+@dataclass(frozen=True)
+class Swapping:
+    """Cuts a block in two at the end of a sentence, and swaps the halves half of the time."""
+
+    masking: Masking
+    before: list[int]
+    between: list[int]
+    after: list[int]
+
+    def __call__(self, row: Mapping[str, Any], rng: Generator) -> dict[str, Any]:
+        end = int(rng.choice(row["ends"]))
+        swapped = int(rng.random() < 0.5)
+        drawn: dict[str, Any] = {"row": row["row"], "order": [swapped]}
+        for name, around in (
+            ("input_ids", (self.before, self.between, self.after)),
+            ("labels", [[IGNORED] * len(n) for n in (self.before, self.between, self.after)]),
+        ):
+            first, second = row[name][:end], row[name][end:]
+            if swapped:
+                first, second = second, first
+            left = [*around[0], *first, *around[1]]
+            right = [*second, *around[2]]
+            drawn |= {name: left + right, "token_type_ids": [0] * len(left) + [1] * len(right)}
+        return self.masking(drawn, rng)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Masks, and draws for each token a number from 0 to 1 by which a generator's distribution
+    becomes a token: the same whatever else is in the batch."""
+
+    masking: Masking
+
+    def __call__(self, row: Mapping[str, Any], rng: Generator) -> dict[str, Any]:
+        masked = self.masking(row, rng)
+        return masked | {"tokens": row["labels"], "draws": rng.random(len(row["labels"])).tolist()}
+
+
+def _around(tokenizer: PreTrainedTokenizerBase, *texts: str) -> list[list[int]]:
+    """The special tokens before, between and after so many texts."""
+    encoded = tokenizer(*texts, return_special_tokens_mask=True)
+    parts: list[list[int]] = [[]]
+    inside = False
+    for id, special in zip(encoded["input_ids"], encoded["special_tokens_mask"], strict=True):
+        if not special and not inside:
+            parts.append([])
+        if special:
+            parts[-1].append(id)
+        inside = not special
+    if len(parts) <= len(texts):
+        raise ValueError(
+            f"SentenceOrder needs a tokenizer that puts a token between {len(texts)} texts, as "
+            "ALBERT's does"
+        )
+    return parts
