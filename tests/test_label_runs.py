@@ -12,12 +12,13 @@ import pytest
 import torch
 from transformers import AutoConfig, pipeline
 
-from finetune import Classification, LoRA, Partial, PromptTuning, Run, Tagging, run
+from finetune import Classification, LoRA, Partial, Pretrained, PromptTuning, Run, Tagging, run
 from finetune.cli import main
 from finetune.methods import Method
 from finetune.verbs.evaluate import evaluate_runs
 from finetune.verbs.merge import merge
 from finetune.verbs.predict import predict
+from tests.conftest import build_on_bert_tokens
 from tests.label_runs import KINDS, first_tags, recipe, tagged, texts
 
 
@@ -242,3 +243,18 @@ def test_windows_of_a_long_text_are_scored_word_by_word_as_they_are_predicted(
     (found,) = predict(str(result.folder), [row["input"]])
     assert sum(tag[0] == "B" for tag in row["prediction"]) <= len(found["entities"])
     assert result.metrics["quality"]["entity_f1"]["value"] > 80
+
+
+def test_the_card_of_an_adapter_on_berts_tokens_tells_its_base_where_a_text_ends(
+    tmp_path: Path,
+) -> None:
+    made = recipe("gpt2", tmp_path, Classification(), method=LoRA(r=2), max_steps=2,
+                  eval_strategy="no", save_strategy="no", load_best_model_at_end=False)  # fmt: skip
+    base = Pretrained(build_on_bert_tokens("t5", tmp_path / "base"))
+    found = run(replace(made, model=base))
+    row = found.predictions()[0]
+    card = (found.folder / "model" / "README.md").read_text()
+    snippet = card.split("```python\n")[1].split("```")[0]
+    said: list[Any] = []
+    exec(snippet.replace("your text", row["input"]), {"print": said.append})
+    assert said == [pytest.approx(row["probabilities"], abs=1e-4)]

@@ -369,6 +369,8 @@ def _label_snippet(
     remote: bool,
 ) -> str:
     """Python that loads a classifier or tagger by plain libraries and prints what it says."""
+    from transformers import AutoTokenizer
+
     text = '"words of a text , with a space between them"'
     if isinstance(task, Classification):
         text = '"your text"'
@@ -395,7 +397,10 @@ def _label_snippet(
     head = json.loads((run.folder / "model" / HEAD).read_text())
     kind = "Token" if isinstance(task, Tagging) else "Sequence"
     auto = f"AutoPeftModelFor{kind}Classification"
-    dtype = run.recipe.model.dtype
+    settings = f'"dtype": "{run.recipe.model.dtype}", "num_labels": len(names)'
+    tokenizer = AutoTokenizer.from_pretrained(str(run.folder / "model"), trust_remote_code=remote)
+    if tokenizer.eos_token is not None and tokenizer.eos_token == tokenizer.sep_token:
+        settings += ', "eos_token_id": tokenizer.eos_token_id'  # which the base does not know
     lines = [
         f"from peft import {auto}",
         "from transformers import AutoTokenizer",
@@ -403,7 +408,7 @@ def _label_snippet(
         f"name = {quoted}",
         f"names = {json.dumps(head['names'], ensure_ascii=False)}",
         f"tokenizer = AutoTokenizer.from_pretrained(name{code})",
-        f'options = {{"dtype": "{dtype}", "num_labels": len(names)}}',
+        f"options = {{{settings}}}",
         f"model = {auto}.from_pretrained(name, **options{code})",
         f'inputs = tokenizer({text}, return_tensors="pt")',
         "logits = model(**inputs).logits[0]",
