@@ -22,7 +22,6 @@ from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 from finetune import Classification, Completion, Data, cli
 from finetune.prepare import prepare
-from finetune.reports import tables
 from finetune.shape import Shape
 from finetune.studies import load
 from finetune.tasks.encoded import CHARACTERS
@@ -85,7 +84,6 @@ def plan(
 ) -> Plan:
     """`finetune plan` of a task's recipe on files; gives the exit code and what was said."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tables.console, "file", None)
 
     def act(task: str, files: dict[str, str | bytes], *settings: str) -> tuple[int, str]:
         for name, content in files.items():
