@@ -29,14 +29,12 @@ text_task = Completion(
 training = Training(
     num_train_epochs=3,
     per_device_train_batch_size=16,
-    train_sampling_strategy="group_by_length",
     warmup_steps=0.05,  # of all steps
     bf16=True,
 )
 scratch = Training(
     num_train_epochs=6,
     per_device_train_batch_size=16,
-    train_sampling_strategy="group_by_length",
     learning_rate=2e-3,
     warmup_steps=0.05,  # of all steps
 )
