@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 Prompt = str | Mapping[str, str]
 """A text, or a row of the recipe's columns."""
 
+TABLES = (".csv", ".tsv", ".json", ".parquet", ".gz")
+
 
 def read_prompts(
     given: Sequence[str], file: Path | None, what: str = "prompts by --prompt"
@@ -25,10 +27,17 @@ def read_prompts(
         raise ValueError(f"give {what} TEXT … or by --file FILE")
     if file is None:
         return list(given)
+    if file.suffix in TABLES:
+        raise ValueError(
+            f"--file {file}: {file.suffix} is not read here; give .jsonl (a line is a text or an "
+            "object of columns) or plain text (a line each)"
+        )
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"--file {file}: {error}") from error
+    except OSError as error:
+        raise ValueError(f"--file {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--file {file} is not UTF-8: {error}") from error
     prompts: list[Prompt] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -100,7 +100,11 @@ def test_a_run_from_the_command_line_ends_with_scores_and_the_folder(
         (["compare"], "needs a study"),
         (["list", "--all"], "does not know '--all'"),
         (["generate", "base"], "give prompts"),
-        (["generate", "base", "--file", "missing.txt"], "missing.txt"),
+        (["generate", "base", "--file", "missing.txt"], "missing.txt: No such file or directory"),
+        (
+            ["generate", "base", "--file", "rows.csv"],
+            "rows.csv: .csv is not read here; give .jsonl",
+        ),
         (["generate", "owner/none", "--prompt", "x"], "'owner/none'"),
         (["generate", "base", "--prompt", "word " * 400], "prompt 1 is too long"),
         (["generate", "base", "--prompt", "x", "--num-beems", "2"], "--num-beams"),

@@ -137,7 +137,7 @@ def test_the_verdict_says_better_or_worse_by_the_metric_s_own_direction(
     low, value, high = bounds
     choice = Choice("mine/last", 3, "macro_f1", higher, 90.0, "test", 88.5, "majority")
     choice = replace(choice, against=Difference(value, low, high))
-    text = tables.verdict(choice)
+    text = tables.verdict(choice, [Row("mine/last", 3, {}, {"train_seconds": 1.0})])
     assert text.startswith("Best on validation of 3 arms: last, macro F1 90. On test it has 88.5")
     assert text.endswith(f"{says}.")
 
@@ -167,9 +167,22 @@ def test_finished_runs_stand_beside_recipes_as_they_are_named_by_their_folders(
     assert arms == {"1e-3/full": 2, "2e-3/full": 2, "mine/full": 1, "mine/last": 1}
     assert rows["1e-3/full"].quality["loss"] != rows["2e-3/full"].quality["loss"]
 
+    rows = {
+        row.name: row
+        for row in compare(["rates/1e-3", "rates/1e-3/full", "runs/mine", "mine"], [0])
+    }
+    assert "4 runs, 0 to do" in capsys.readouterr().out  # each once
+    assert {name: row.seeds for name, row in rows.items() if row.seeds} == {
+        "full": 2,
+        "mine/full": 1,
+        "mine/last": 1,
+    }
+
     compare(["rates/1e-3", "rates/2e-3/full/seed-0"])
     assert "3 runs, 0 to do" in capsys.readouterr().out
-    assert "| 1e-3/full | 2 |" in (study / "rates" / "compare.md").read_text()
+    assert not (study / "rates" / "compare.md").exists()
+    compare(["rates/1e-3", "rates/2e-3/full/seed-0"], output=Path("both"))
+    assert "| 1e-3/full | 2 |" in (study / "both" / "compare.md").read_text()
     with pytest.raises(ValueError, match=r"--training.seed 3: finished runs .* as they are"):
         compare(["rates/1e-3"], overrides=["--training.seed", "3"])
 
@@ -179,9 +192,36 @@ def test_arms_that_are_scored_on_different_examples_are_refused_before_anything_
 ) -> None:
     compare(["mine/full"], seeds=[0], output=Path("one"))
     other = ["--data.train", "other.jsonl"]
-    with pytest.raises(ValueError, match=r"one/full/seed-0 and mine/last are not scored on the"):
+    with pytest.raises(ValueError, match=r"mine/last and one/full/seed-0 are not scored on the"):
         compare(["one", "mine/last"], seeds=[0], overrides=other)
     assert not (study / "runs").exists()
+
+
+def test_none_is_chosen_of_arms_that_were_validated_on_different_examples(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"source": f"ask {i}", "target": f"{i}"} for i in range(20)]
+    for name, of in (("test", rows[:8]), ("one", rows[8:14]), ("two", rows[14:])):
+        (study / f"{name}.jsonl").write_text("\n".join(map(json.dumps, of)))
+    given = ["--data.train", "rows.jsonl", "--data.test", "test.jsonl", "--data.validation"]
+    for name in ("one", "two"):
+        compare(["mine/full"], [0], Path("by") / name, [*given, f"{name}.jsonl"])
+    assert "Best on validation:" in capsys.readouterr().out
+    found = compare(["by/one", "by/two"])
+    said = capsys.readouterr().out
+    assert "validated on different examples: no arm is chosen" in said
+    assert "Best on validation" not in said
+    assert [row.validation for row in found] == [None] * len(found)
+
+
+def test_arms_that_learn_from_other_rows_show_a_floor_each(study: Path) -> None:
+    given = ["--data.train", "rows.jsonl", "--data.test", "other.jsonl"]
+    (study / "few.jsonl").write_text("\n".join((study / "rows.jsonl").read_text().split("\n")[:30]))
+    compare(["mine/full"], [0], Path("by") / "all", given)
+    compare(["mine/full"], [0], Path("by") / "few", [given[0], "few.jsonl", *given[2:]])
+    names = [row.name for row in compare(["by/all", "by/few"]) if not row.seeds]
+    unigram = "unigram over base's tokens (floor)"
+    assert [name for name in names if "unigram" in name] == [unigram, f"{unigram} of few/full"]
 
 
 def test_a_mistake_in_one_arm_stops_before_anything_runs(study: Path) -> None:
@@ -213,6 +253,7 @@ def test_an_arm_below_a_floor_is_marked_in_every_table(
             runs.append(Run(tmp_path / f"{arm}-{seed}", recipe, metrics))
             runs[-1].folder.mkdir()
             (runs[-1].folder / "predictions.jsonl").write_text("")
+            (runs[-1].folder / "manifest.json").write_text('{"split_hashes": {}}')
     monkeypatch.setattr(tables, "console", Console(width=200))
     rows = _rows(runs)
     marked = {row.name: row.below for row in rows}

@@ -106,8 +106,6 @@ def _labelled(trainer: FinetuneTrainer, head: Head, encoded: Encoded, split: str
         for row, chances in zip(rows, outputs, strict=True):
             named = zip(head.names, chances, strict=True)
             row["probabilities"] = {name: round(float(chance), 6) for name, chance in named}
-    if encoded.choices:  # a text counts once, as a classifier's, however long its label is
-        nats[:, 1] = 1
     loss = LIKELIHOOD_SCORES["loss"].aggregate([[*of, 0.0] for of in nats.tolist()])
     mode = "teacher_forced" if encoded.choices else "labels"
     quality = {"loss": _entry(LIKELIHOOD_SCORES["loss"], loss, split, mode, len(rows))}

@@ -475,7 +475,7 @@ def _results(run: Run) -> str:
             "The answer is the likeliest choice, as `finetune predict` gives it with its "
             "probability; the code above writes freely."
         )
-    about.append(LOSSES.get(kind, LOSSES["text"]))
+    about.append(LOSSES.get(type(run.recipe.task).__name__, LOSSES["text"]))
     return f"{table}\n\n{' '.join(about)}"
 
 

@@ -180,12 +180,12 @@ def print_comparison(rows: Sequence[Row], choice: Choice | None) -> None:
     if any(row.below for row in rows):
         console.print(NOTE, style="yellow")
     if choice is not None:
-        console.print(escape(verdict(choice)))
+        console.print(escape(verdict(choice, rows)))
 
 
-def verdict(choice: Choice) -> str:
+def verdict(choice: Choice, rows: Sequence[Row]) -> str:
     """A comparison in two sentences: what was chosen, and whether it is better than its floor."""
-    metric, arm = SHOWN[choice.metric], choice.arm.split("/")[-1]
+    metric, arm = SHOWN[choice.metric], choice.arm.removeprefix(_shared(rows))
     of = f" of {choice.of} arms" if choice.of > 1 else ""
     text = f"Best on validation{of}: {arm}, {metric} {number(choice.validation)}. "
     text += f"On {choice.split} it has {number(choice.value)}"
@@ -224,7 +224,7 @@ def write_comparison(
     folder.mkdir(parents=True, exist_ok=True)
     text = _markdown(_cells(rows, shown(row.quality for row in rows)))
     note = f"\n\n\\{NOTE}" if any(row.below for row in rows) else ""
-    said = f"\n\n{verdict(choice)}" if choice is not None else ""
+    said = f"\n\n{verdict(choice, rows)}" if choice is not None else ""
     (folder / "compare.md").write_text(f"{text}\n\n{circumstances}{note}{said}\n", encoding="utf-8")
     values = json.dumps(
         {
@@ -242,8 +242,7 @@ def write_comparison(
 
 def _cells(rows: Sequence[Row], metrics: Iterable[str], *, spread: bool = True) -> list[list[str]]:
     """The header and each row; metrics that no row has are left out, and a study that all share."""
-    studies = {row.name.split("/")[0] for row in rows if row.cost}
-    prefix = f"{studies.pop()}/" if len(studies) == 1 else ""
+    prefix = _shared(rows)
     labels = shown(row.quality for row in rows)
     metrics = [name for name in metrics if name in labels]
     judged = spread and any(row.validation is not None for row in rows)
@@ -264,6 +263,12 @@ def _cells(rows: Sequence[Row], metrics: Iterable[str], *, spread: bool = True) 
             ]
         lines.append(cells + [""] * (len(header) - len(cells)))
     return lines
+
+
+def _shared(rows: Sequence[Row]) -> str:
+    """The study of all arms, where there is one."""
+    studies = {row.name.partition("/")[0] for row in rows if row.cost}
+    return f"{studies.pop()}/" if len(studies) == 1 else ""
 
 
 def print_context(curves: Sequence[Curve]) -> None:

@@ -176,10 +176,10 @@ class SentenceOrder(_Pretraining):
 class ReplacedTokens(_Pretraining):
     """ELECTRA's pre-training (Clark et al. 2020, section 2): a small generator predicts masked
     tokens, and what it samples for them stands in the text of which the discriminator says, of
-    every token, whether it is replaced.
+    every token but special ones, whether it is replaced.
 
     Both are trained at once, by the generator's loss plus 50 times the discriminator's, each a mean
-    over its tokens, and share their token and position embeddings. A block is of one document.
+    over its tokens, and share their token, position and type embeddings. A block is of one document.
     Needs an ELECTRA; the generator is saved beside it, in `model/generator`.
     """
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -66,10 +66,12 @@ def compare(
     overrides: Sequence[str] = (),
 ) -> list[Row]:
     """Runs each recipe (or every recipe of a study) with each seed, a process a run, and reads
-    back what is finished already. Writes compare.md and compare.json into `output`.
+    back what is finished already. Writes compare.md and compare.json into `output`, or beside the
+    runs it made.
 
     Instead of a recipe the folder of finished runs (a run's, an arm's, or one of arms) may stand:
-    they are put beside the others as they are, and named by their folders.
+    they are put beside the others as they are, and named by their folders. Of such alone nothing
+    is written without `output`.
     `overrides`: what `finetune run` takes after the recipe; they go to every arm, and with them
     the runs lie in a folder of their own.
 
@@ -88,11 +90,11 @@ def compare(
     if not seeds:
         raise ValueError("compare needs at least one seed: --seeds 0 1 2")
     files: list[Path] = []
-    there: list[Path] = []
+    there: dict[Path, Path] = {}
     for name in recipes:
         folder = Path(name).expanduser()
         if runs_there := _runs_in(folder):
-            there += runs_there
+            there |= {place.resolve(): place for place in runs_there}
             continue
         study = name in studies() or (folder / "__init__.py").is_file()
         files += arms(name) if study else [find(name)]
@@ -101,8 +103,7 @@ def compare(
             f"{' '.join(overrides)}: finished runs are compared as they are; overrides are for "
             "recipes, whose runs are yet to be made"
         )
-    finished = _named([Run.read(folder) for folder in there])
-    scored = {str(run.folder): _manifest(run)["split_hashes"] for run in finished}
+    scored: dict[str, Mapping[str, str]] = {}
     loaded: dict[tuple[str, tuple[str, ...]], Splits] = {}
     wanted: list[tuple[Path, Recipe, str]] = []
     for file in files:
@@ -121,6 +122,9 @@ def compare(
                 loaded[key] = recipe.data.load(recipe.task.inputs)
             scored[recipe.name] = loaded[key].hashes
             wanted.append((file, recipe, recipe.identity(loaded[key].fingerprint)))
+            there.pop(recipe.folder.resolve(), None)
+    finished = _named([Run.read(folder) for folder in there.values()], set(scored))
+    scored |= {str(run.folder): _manifest(run)["split_hashes"] for run in finished}
     _check_split(scored)
     missing = [
         (file, recipe)
@@ -136,7 +140,10 @@ def compare(
     if output is None and wanted:
         output = _folder(wanted[0][1].name, None, overrides).parent
     print_comparison(rows, choice)
-    write_comparison(rows, choice, _circumstances(runs), output or _common(finished))
+    if not _judged_alike(runs):
+        print("validated on different examples: no arm is chosen")
+    if output is not None:
+        write_comparison(rows, choice, _circumstances(runs), output)
     return rows
 
 
@@ -152,17 +159,16 @@ def _arm(run: Run) -> Path:
     return folder.parent if folder.name.startswith("seed-") else folder
 
 
-def _common(runs: Sequence[Run]) -> Path:
-    """The folder of their arms."""
-    return Path(os.path.commonpath([_arm(run).parent for run in runs]))
-
-
-def _named(runs: Sequence[Run]) -> list[Run]:
-    """By their folders: the same recipe, otherwise overridden, is another arm."""
-    return [
-        replace(run, recipe=replace(run.recipe, name=str(_arm(run).relative_to(_common(runs)))))
-        for run in runs
-    ]
+def _named(runs: Sequence[Run], taken: Set[str]) -> list[Run]:
+    """By their folders, below what these have in common: the same recipe, otherwise overridden, is
+    another arm."""
+    named = []
+    for run in runs:
+        common = os.path.commonpath([_arm(other).parent for other in runs])
+        name = str(_arm(run).relative_to(common))
+        name = str(_arm(run)) if name in taken else name
+        named.append(replace(run, recipe=replace(run.recipe, name=name)))
+    return named
 
 
 def _check_split(hashes: Mapping[str, Mapping[str, str]]) -> None:
@@ -216,8 +222,12 @@ def _rows(runs: Sequence[Run]) -> list[Row]:
                 name = f"unigram over {_vocabulary(run)} (floor)"
             if quality:
                 scores: Scores = {m: (entry["value"], None) for m, entry in quality.items()}
-                rows.setdefault(name, Row(name, 0, scores, {}))
-    ordered = sorted(rows.values(), key=lambda row: not row.name.endswith("(floor)"))
+                same = [row for row in rows.values() if row.name.startswith(name)]
+                if all(row.quality != scores for row in same):
+                    # Arms that learn from other rows have floors of their own.
+                    name += f" of {run.recipe.name}" if same else ""
+                    rows[name] = Row(name, 0, scores, {})
+    ordered = sorted(rows.values(), key=lambda row: "(floor)" not in row.name)
     metric = _own_metric(runs)
     for name, of_arm in _by_arm(runs).items():
         qualities = [run.metrics["quality"] for run in of_arm]
@@ -237,7 +247,7 @@ def _rows(runs: Sequence[Run]) -> list[Row]:
         }
         low = tuple(below(averages, of_arm[0].metrics["floors"]))
         judged = None
-        if all(metric in run.metrics["validation"] for run in of_arm):
+        if _judged_alike(runs) and all(metric in run.metrics["validation"] for run in of_arm):
             judged = _spread([run.metrics["validation"][metric] for run in of_arm])
         ordered.append(Row(name, len(of_arm), scores, cost, low, judged))
     return ordered
@@ -245,11 +255,11 @@ def _rows(runs: Sequence[Run]) -> list[Row]:
 
 def chosen(runs: Sequence[Run]) -> Choice | None:
     """The best arm by the mean of the task's own metric on validation, the first of equals; none
-    where the arms have no metric in common, or none was validated and scored."""
+    where the arms have no metric or no validation split in common, or one was not scored."""
     metric, arms = _own_metric(runs), _by_arm(runs)
-    if metric is None or any(
-        metric not in run.metrics[of] for run in runs for of in ("validation", "quality")
-    ):
+    if metric is None or not _judged_alike(runs):
+        return None
+    if any(metric not in run.metrics[of] for run in runs for of in ("validation", "quality")):
         return None
     means = {
         name: mean(run.metrics["validation"][metric] for run in of_arm)
@@ -310,6 +320,11 @@ def _own_metric(runs: Sequence[Run]) -> str | None:
     vocabularies do not share."""
     metrics = {run.recipe.task.metric for run in runs}
     return metrics.pop() if len(metrics) == 1 and metrics != {"loss"} else None
+
+
+def _judged_alike(runs: Sequence[Run]) -> bool:
+    """Whether all have the same validation split."""
+    return len({_manifest(run)["split_hashes"].get("validation") for run in runs}) == 1
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float | None]:

@@ -303,8 +303,7 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
         config.revision = prepared.recipe.model.revision
         # "auto" would ask the Hub about the base; no method of ours resizes its embeddings.
         model.save_pretrained(str(folder), save_embedding_layers=False)
-        if prepared.shape.head.names:
-            _write_json(folder / HEAD, asdict(prepared.shape.head))
+        _write_json(folder / HEAD, asdict(prepared.shape.head))
     elif isinstance(model, PairedElectraForPreTraining):
         generator = model.save_parts(folder)
         prepared.tokenizer.save_pretrained(str(generator))
