@@ -107,7 +107,7 @@ def _nearest(name: str, known: list[str]) -> str:
     close = get_close_matches(name, known, 1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; there are: {', '.join(known)}" if known else ""
+    return "; `finetune list` shows what there is" if known else ""
 
 
 def _module(path: Path) -> ModuleType:

@@ -102,7 +102,7 @@ def test_from_within_a_study_its_arms_go_by_their_files(
     [
         ("mine/frist", "no recipe 'mine/frist'; did you mean 'mine/first'?"),
         ("quickstart/gpt2_ful", "did you mean 'quickstart/gpt2_full'?"),
-        ("/nowhere/at/all.py", "no recipe '/nowhere/at/all.py'; there are: language_modeling/"),
+        ("/nowhere/at/all.py", "no recipe '/nowhere/at/all.py'; `finetune list` shows what"),
         ("/", "no recipe '/'"),
         ("mine", "'mine' is a study; name one of its recipes: mine/first, mine/second"),
         ("mine/__init__", "no recipe"),

@@ -179,8 +179,8 @@ class ReplacedTokens(_Pretraining):
     every token but special ones, whether it is replaced.
 
     Both are trained at once, by the generator's loss plus 50 times the discriminator's, each a mean
-    over its tokens, and share their token, position and type embeddings. A block is of one document.
-    Needs an ELECTRA; the generator is saved beside it, in `model/generator`.
+    over its tokens, and share their token, position and type embeddings. A block is of one
+    document. Needs an ELECTRA; the generator is saved beside it, in `model/generator`.
     """
 
     generator_size: float = 0.25
