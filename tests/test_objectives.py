@@ -537,3 +537,15 @@ def test_every_arm_of_the_study_is_prepared_and_takes_steps(arm: str, tmp_path: 
     made = overridden(load(f"objectives/{arm}"), options)
     assert type(made.task) is type(TASKS[arm])
     assert run(made).metrics["cost"]["steps"] == 2
+
+
+def test_a_generator_of_another_size_than_asked_is_refused(
+    made: dict[str, Run], tmp_path: Path
+) -> None:
+    kept = Pretrained(str(made["electra"].folder / "model"))
+    size = made["electra"].recipe.task
+    assert isinstance(size, ReplacedTokens)
+    prepare(recipe(tmp_path / "same", size, kept))
+    other = ReplacedTokens(block_size=32, generator_size=1.0)
+    with pytest.raises(ValueError, match=r"the generator beside it is .* wide, not 32"):
+        prepare(recipe(tmp_path / "other", other, kept))

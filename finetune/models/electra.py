@@ -91,6 +91,13 @@ class PairedElectraForPreTraining(ElectraPreTrainedModel):
         folder = Path(name)
         if (folder / file).is_file() if folder.is_dir() else has_file(name, file, **where):
             own = ElectraConfig.from_pretrained(name, subfolder=GENERATOR, **where)
+            asked = _generator_config(discriminator.config)
+            if config is not None and own.hidden_size != asked.hidden_size:
+                raise ValueError(
+                    f"task.generator_size: the generator beside it is {own.hidden_size} wide, not "
+                    f"{asked.hidden_size}; give the size that it was trained with, or remove its "
+                    f"folder {GENERATOR} for a new one"
+                )
             own.hidden_dropout_prob = discriminator.config.hidden_dropout_prob
             own.attention_probs_dropout_prob = discriminator.config.attention_probs_dropout_prob
             load = ElectraForMaskedLM.from_pretrained

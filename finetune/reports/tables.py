@@ -120,7 +120,9 @@ def print_result(run: Run) -> None:
     )
     if "diagnosis" in metrics:  # a run of an earlier version has none
         console.print(f"diagnosis: {escape(metrics['diagnosis']['text'])}")
-    console.print(f"result: {escape(str(run.folder))}  (model/ is an ordinary checkpoint)")
+    adapter = (run.folder / "model" / "adapter_config.json").is_file()
+    what = "PEFT's adapter" if adapter else "an ordinary checkpoint"
+    console.print(f"result: {escape(str(run.folder))}  (model/ is {what})")
 
 
 def print_scores(runs: Sequence[tuple[str, Quality]]) -> None:

@@ -7,11 +7,11 @@ files of one's own: `--data.train mine.csv --data.columns THEIRS text THEIRS lab
 Most arms put a head of classes on their model; t5_prompt, t5_text_full and gpt2_text_full write the
 label as text, and are scored alike.
 
-The models are named by their Hub ids. To try the study with the bundled ones, on any machine:
-`finetune compare spam/gpt2_full spam/gpt2_lora --model.name tiny-gpt2
---training.learning-rate None` (each method's own rate), with `tiny-t5` the arms of T5; `lstm` and
-`gpt2_scratch` need no download. Result: not measured; the Hub's file was out of reach when this was
-written.
+The models are named by their Hub ids, and not measured: the Hub's files were out of reach when this
+was written. With the bundled models (`--model.name tiny-gpt2` or `tiny-t5`, and a rate of their
+size, such as `--training.learning-rate 5e-4`) the study runs on any machine; `lstm` and
+`gpt2_scratch` need no download. README.md beside this file has what those reach: macro F1 97.4 by
+the LSTM, 97.6 by all of tiny-gpt2, 98.2 by a linear machine on character n-grams.
 """
 
 from finetune import Classification, Completion, Data, Training

@@ -1,6 +1,7 @@
 """A Transformer of the LSTM's size from fresh weights: GPT-2 of 1 block, 256 wide.
 
-Rate: half of pretrain/tiny_gpt2's. Result: not measured.
+Rate: half of pretrain/tiny_gpt2's. Result: macro F1 96.2 ± 1.6 on test, three seeds
+(README.md beside this file has the circumstances).
 """
 
 from dataclasses import replace
