@@ -98,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
         )
     added = verb("compare", _compare, "run what is missing, then one table", overrides=True)
     added.add_argument("recipes", nargs="*", help="studies, recipes, and folders of finished runs")
-    added.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    added.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], help="of each recipe a run by each"
+    )
     added.add_argument("--output", type=Path, help="the folder of the runs and the table")
     added = verb("evaluate", _evaluate, "a finished run's scores, or its loss by available context")
     added.epilog = "overrides of the recipe's data, task and decoding, e.g. --data.test other.txt"
@@ -127,17 +129,21 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--file", type=Path, help="prompts: .txt (a line each) or .jsonl")
     added.add_argument("--output", type=Path, help="JSONL is written here, not to the terminal")
     added.add_argument("--raw", action="store_true", help="leave out the recipe's prompt template")
-    added.add_argument("--batch-size", type=int, default=16)
+    added.add_argument(
+        "--batch-size", type=int, default=16, help="texts at once; changes no answer"
+    )
     added = verb("predict", _predict, "labels of texts, from a run, a model folder or a Hub id")
     added.set_defaults(takes_overrides=True)  # texts that follow an option are left over
     added.add_argument("model", help="a run's folder, a model's, or a Hub id")
     added.add_argument("texts", nargs="*", metavar="TEXT", help="one or more texts")
     added.add_argument("--file", type=Path, help="texts: .txt (a line each) or .jsonl")
     added.add_argument(
-        "--explain", action="store_true", help="the words that a label hangs on, and their weights"
+        "--explain", action="store_true", help="marks the words a label hangs on, and weighs them"
     )
     added.add_argument("--output", type=Path, help="JSONL is written here, not to the terminal")
-    added.add_argument("--batch-size", type=int, default=16)
+    added.add_argument(
+        "--batch-size", type=int, default=16, help="texts at once; changes no answer"
+    )
     added = verb("merge", _merge, "an adapter folded into its model, proven equal")
     added.add_argument("model", metavar="RUN", help="a run's folder, an adapter's, or a Hub id")
     added.add_argument("folder", metavar="OUT", type=Path, help="where the checkpoint goes")
