@@ -105,7 +105,7 @@ def build_on_bert_tokens(kind: str, folder: Path) -> str:
         model.config.eos_token_id = 50256 if kind == "gpt2" else 1
     model.save_pretrained(str(folder))
     vocabulary = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    vocabulary += dict.fromkeys([*WORDS, *CHINESE.values()])
+    vocabulary += dict.fromkeys([*WORDS, *CHINESE.values(), "animal", "greeting", "none"])
     unused = range(2, 2 + model.config.vocab_size - len(vocabulary))
     vocabulary += [f"[unused{number}]" for number in unused]
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
