@@ -12,11 +12,12 @@ import torch
 from peft import AutoPeftModelForSeq2SeqLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from finetune import Classification, Completion, Full, PromptTuning, Recipe, Run, run
+from finetune import Classification, Completion, Full, LoRA, PromptTuning, Recipe, Run, run
 from finetune.cli import main
 from finetune.evaluation.evaluate import evaluate, floors
 from finetune.methods import Method
 from finetune.models import Pretrained
+from finetune.models.saved import open_saved
 from finetune.prepare import prepare
 from finetune.recipe import Task
 from finetune.shape import Head, Shape
@@ -206,3 +207,10 @@ def test_trained_on_without_choices_a_model_has_none_any_more(tmp_path: Path) ->
     prepared.model.save_pretrained(str(tmp_path / "free"))
     prepared.tokenizer.save_pretrained(str(tmp_path / "free"))
     assert Shape.of(Pretrained(str(tmp_path / "free")).load().model).head == Head()
+
+    # An adapter is opened on its base, whose config still has them.
+    training = replace(free.training, output_dir=str(tmp_path / "adapter"))
+    adapter = run(replace(free, method=LoRA(r=2), training=training))
+    assert Shape.of(open_saved(str(adapter.folder)).model).head == Head()
+    with pytest.raises(ValueError, match="writes text, and labels none"):
+        predict(str(adapter.folder), ["a"])

@@ -316,6 +316,10 @@ class PartsLoss(Score):
 
     def value(self, totals: Sequence[float]) -> float:
         sums, counts = totals[::2], totals[1::2]
+        if not all(counts):
+            raise ValueError(
+                f"{self.name}: 0 tokens to score; give text of more than special tokens"
+            )
         means = [nats / count for nats, count in zip(sums, counts, strict=True)]
         return math.fsum(w * mean for w, mean in zip(self.weights, means, strict=True))
 

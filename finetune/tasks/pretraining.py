@@ -132,8 +132,9 @@ class SentenceOrder(_Pretraining):
     """ALBERT's pre-training (Lan et al. 2020, 3.1): two consecutive segments of one document, in
     order or, half of the time, swapped; the model says which, and predicts masked tokens.
 
-    A block is of whole sentences, cut in two at the end of one of them. Masked are runs of one to
-    three tokens, shorter ones more often (their 4.1). Needs an ALBERT.
+    A block is of whole sentences (one longer than half a block counts as several), cut in two at
+    the end of one of them. Masked are runs of one to three tokens, shorter ones more often (their
+    4.1). Needs an ALBERT.
     """
 
     least: ClassVar[str] = f"one sentence, or less than {SHORTEST} tokens"
@@ -185,7 +186,7 @@ class ReplacedTokens(_Pretraining):
 
     generator_size: float = 0.25
     """Width of the generator, its feed-forward and its heads, as a share of the discriminator's,
-    where the checkpoint has none; they found 1/4 to 1/2 best."""
+    as that of a checkpoint must be; they found 1/4 to 1/2 best."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -312,7 +313,7 @@ def _around(tokenizer: PreTrainedTokenizerBase, *texts: str) -> list[list[int]]:
         inside = not special
     if len(parts) <= len(texts):
         raise ValueError(
-            f"SentenceOrder needs a tokenizer that puts a token between {len(texts)} texts, as "
-            "ALBERT's does"
+            "pre-training needs a tokenizer that puts tokens around a text and between two, as "
+            "BERT's and ALBERT's do"
         )
     return parts

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from math import isclose
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
@@ -223,7 +224,7 @@ def _rows(runs: Sequence[Run]) -> list[Row]:
             if quality:
                 scores: Scores = {m: (entry["value"], None) for m, entry in quality.items()}
                 same = [row for row in rows.values() if row.name.startswith(name)]
-                if all(row.quality != scores for row in same):
+                if not any(_alike(row.quality, scores) for row in same):
                     # Arms that learn from other rows have floors of their own.
                     name += f" of {run.recipe.name}" if same else ""
                     rows[name] = Row(name, 0, scores, {})
@@ -305,6 +306,13 @@ def _circumstances(runs: Sequence[Run]) -> str:
 def _manifest(run: Run) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((run.folder / "manifest.json").read_text())
     return found
+
+
+def _alike(one: Scores, other: Scores) -> bool:
+    """The same to what a table shows: rounding may differ between arms."""
+    return one.keys() == other.keys() and all(
+        isclose(one[name][0], other[name][0], rel_tol=1e-3) for name in one
+    )
 
 
 def _by_arm(runs: Sequence[Run]) -> dict[str, list[Run]]:
