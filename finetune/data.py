@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from difflib import get_close_matches
+from itertools import combinations
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.augment import Change
-from finetune.files import KINDS, Rows, from_files, placed, means_files, one_line, short
+from finetune.encodings import check_encoding
+from finetune.files import (
+    Bad,
+    Kinds,
+    Rows,
+    fault_of,
+    from_files,
+    left_out,
+    means_files,
+    one_line,
+    placed,
+    refused,
+    saved_splits,
+)
 from finetune.reach import hub_answers
 
 if TYPE_CHECKING:
@@ -25,10 +40,12 @@ if TYPE_CHECKING:
 class Data:
     """The rows of a recipe, from files or from the Hub.
 
-    Files: JSONL, JSON (a list of objects), CSV (with semicolons or tabs too), TSV, Parquet, TXT (a
-    file is one document, in the column `text`), CoNLL (a word a line and its tag in the last
+    Files: JSONL, JSON (a list of objects), CSV (with semicolons or tabs too), TSV, Parquet, Arrow,
+    TXT (a file is one document, in the column `text`), CoNLL (a word a line and its tag in the last
     column, a blank line after a sentence: `tokens`, `tags`) and YAML conversations in ChatterBot's
-    format (`source`, `target`, `category`); all but Parquet also compressed by gzip.
+    format (`source`, `target`, `category`); those of text also compressed by gzip, and in other
+    encodings than UTF-8. A folder that the datasets library wrote by `save_to_disk` is read too; of
+    one with several splits, those named train, validation and test, unless others are given.
     `package:NAME/path` is a path inside an installed package.
     """
 
@@ -40,7 +57,7 @@ class Data:
     revision: str | None = None
     """A branch, tag or commit of the Hub's data set."""
     train: str = "train"
-    """A split of the Hub's data set, or a file or glob."""
+    """A split of the Hub's data set, or a file, a glob, or a folder of `save_to_disk`."""
     validation: str | None = None
     """Like train; None: carved from train."""
     test: str | None = None
@@ -49,6 +66,13 @@ class Data:
     # `--data.columns THEIRS OURS` would be unknown in a recipe that renames something.
     columns: MutableMapping[str, str] = field(default_factory=dict)
     """Pairs of names: a column of the data, and what the task calls it."""
+    encoding: str | None = None
+    """The encoding of files that are not UTF-8, such as gb18030 or cp1252. None: told by a file's
+    bytes where they leave no doubt, with a note; else the file is refused."""
+    on_bad_row: Literal["error", "skip"] = "error"
+    """What is done about rows with an empty or unfit value in a column that the task needs, and
+    about lines of a file that are no rows. skip: they are left out of every split, counted, and the
+    first are named."""
     group: str | None = None
     """Rows with the same value here never stand in two carved splits, e.g. the id of a document."""
     validation_fraction: float = 0.1
@@ -71,21 +95,28 @@ class Data:
         """These data with fields changed by a user.
 
         Files as a new `train` are other data: what described the old ones (name, config, revision,
-        validation, test, columns, group, language) falls back to its default unless changed too.
+        validation, test, columns, encoding, group, language) falls back to its default unless
+        changed too.
         """
         train = changes.get("train", self.train)
         if train != self.train and changes.get("name") is None and means_files(train):
             fresh: dict[str, Any] = {"name": None, "config": None, "revision": None}
             fresh |= {"validation": None, "test": None, "columns": {}, "group": None}
-            fresh |= {"language": None}
+            fresh |= {"encoding": None, "language": None}
             changes = fresh | changes
         return replace(self, **changes)
 
-    def load(self, inputs: Sequence[str] | None = None) -> Splits:
+    def load(
+        self,
+        inputs: Sequence[str] | None = None,
+        columns: Mapping[str, Kinds] | None = None,
+    ) -> Splits:
         """Every split, checked for what can be checked without a task.
 
         `inputs`: the columns (after renaming) that make two rows the same question: by them rows
         are carved and leaks counted. None: every column of text.
+        `columns`: the columns (after renaming) that each row has to have, and their types; None:
+        only whole lines can be bad rows.
 
         Raises:
             ValueError: in one line, what the user has to mend, and where.
@@ -94,8 +125,15 @@ class Data:
         wanted = {"train": self.train, "validation": self.validation, "test": self.test}
         given = {split: source for split, source in wanted.items() if source is not None}
         notes: list[str] = []
+        needed = dict(columns or {})
         if self.name is None:
-            found = {split: from_files(source, notes) for split, source in given.items()}
+            given = _in_saved_folders(given, notes)
+            theirs = {ours: theirs for theirs, ours in self.columns.items()}
+            kinds = {theirs.get(ours, ours): kinds for ours, kinds in needed.items()}
+            found = {
+                split: from_files(source, notes, encoding=self.encoding, kinds=kinds)
+                for split, source in given.items()
+            }
         else:
             found = _from_hub(self.name, self.config, self.revision, given, notes)
         splits = {
@@ -105,16 +143,17 @@ class Data:
         if inputs is None:
             inputs = _text_columns([rows.dataset for rows in splits.values()])
         group = None if self.group is None else self.columns.get(self.group, self.group)
+        splits = _without_bad_rows(splits, needed, notes, skip=self.on_bad_row == "skip")
         for split, rows in splits.items():
             place = f"{split} ({given[split]})"
-            for column in inputs:
+            for column in (*inputs, *needed):
                 _check_column(column, rows.dataset.column_names, place, rename=True)
             if group is not None:
                 _check_column(group, rows.dataset.column_names, f"{place}, asked for by data.group")
 
         shares = {"test": self.test_fraction, "validation": self.validation_fraction}
         shares = {split: share for split, share in shares.items() if share and split not in given}
-        if self.test_fraction and self.test is not None:
+        if self.test_fraction and "test" in given:
             notes.append(f"test: test_fraction={self.test_fraction:g} is not used, a test is given")
         by: Sequence[str] = inputs if group is None else [group]
         if shares:
@@ -150,6 +189,7 @@ class Data:
             fingerprint=hashlib.sha256(content.encode()).hexdigest(),
             hashes=hashes,
             notes=tuple(notes),
+            warnings=tuple(_same_rows(digests)),
             places={split: rows.places for split, rows in splits.items()},
             sources={split: given.get(split, self.train) for split in splits},
         )
@@ -178,6 +218,10 @@ class Data:
                 "data: augment_copies and augment_rate need --data.augment delete, swap, blank or "
                 "mixed"
             )
+        if self.encoding is not None:
+            if self.name is not None:
+                raise ValueError("data: encoding is of files, and a data set of the Hub has none")
+            check_encoding(self.encoding)
         if self.name is None and (self.config or self.revision):
             raise ValueError("data: config and revision belong to a data set on the Hub; give name")
 
@@ -209,6 +253,8 @@ class Splits:
     """For each split and row: the label and the number that `where` joins."""
     sources: Mapping[str, str] = field(repr=False)
     """For each split what was asked for: files, or a split of the Hub's data set."""
+    warnings: tuple[str, ...] = ()
+    """Lines for the user on what makes a score worthless."""
 
     def named(self) -> dict[str, Dataset]:
         """The splits that there are, by name."""
@@ -221,39 +267,95 @@ class Splits:
         Rows count from 1; a table's header is row 1, as in a spreadsheet, and a value of several
         lines does not count twice. JSONL and YAML: lines; CoNLL: the line of the first word.
         """
-        return _spot(self.places[split], row)
+        places = self.places[split]
+        return placed(places["label"][row].as_py(), places["number"][row].as_py())
 
-    def require(
-        self, columns: Mapping[str, type | tuple[type, ...]], *, may_be_empty: bool = False
-    ) -> None:
+    def require(self, columns: Mapping[str, Kinds], *, may_be_empty: bool = False) -> None:
         """Checks that every row of every split has these columns, of these types, and not blank
         (`may_be_empty`: a list, or the text that stands for one, may be).
 
         Raises:
-            ValueError: the first row at fault: file, row, column, value.
+            ValueError: the first row at fault: file, row, column, value; and how many there are.
         """
+        bad = []
+        rows = 0
         for split, dataset in self.named().items():
-            for column, kinds in columns.items():
+            rows += len(dataset)
+            for column in columns:
                 place = f"{split} ({self.sources[split]})"
                 _check_column(column, dataset.column_names, place, rename=True)
-                values = _values(dataset, [column])[0]
-                if may_be_empty:
-                    blank = [value is not None and _fault(value, object) for value in values]
-                    values = [[None] if b else v for b, v in zip(blank, values, strict=True)]
-                bad = [i for i, value in enumerate(values) if _fault(value, kinds)]
-                if bad:
-                    more = f" ({len(bad)} such rows in {split})" if len(bad) > 1 else ""
-                    fault = _fault(values[bad[0]], kinds)
-                    raise ValueError(f"{self.where(split, bad[0])}: {column} is {fault}{more}")
+            faults = _faults(dataset, columns, may_be_empty=may_be_empty)
+            bad += [Bad(self.where(split, row), fault) for row, fault in sorted(faults.items())]
+        if bad:
+            raise ValueError(refused(bad, skippable=not may_be_empty and len(bad) < rows))
+
+    def disagreements(
+        self, inputs: Sequence[str], targets: Sequence[str], *, ordered: bool = True
+    ) -> tuple[str, ...]:
+        """A note on training rows whose input stands with another target elsewhere in train.
+
+        `ordered`: False where a target is a set of labels, in whatever order.
+        """
+        answers: list[Any] = list(zip(*_values(self.train, targets), strict=True))
+        answers = [
+            _normal(answer) if ordered else sorted(re.findall(r"\w+", _normal(answer)))
+            for answer in answers
+        ]
+        first: dict[bytes, int] = {}
+        other: dict[bytes, int] = {}  # the first row that disagrees with the first
+        keys = _keys(self.train, inputs)
+        for row, key in enumerate(keys):
+            if answers[first.setdefault(key, row)] != answers[row]:
+                other.setdefault(key, row)
+        if not other:
+            return ()
+        count = sum(key in other for key in keys)
+        key, row = next(iter(other.items()))
+        places = f"{self.where('train', first[key])} and {self.where('train', row)}"
+        return (
+            f"train: {count:,} of {len(keys):,} rows have an input that also stands with another "
+            f"value of {', '.join(targets)}, e.g. {places}",
+        )
 
 
-def _fault(value: Any, kinds: type | tuple[type, ...]) -> str | None:
-    if value is None or value == [] or (isinstance(value, str) and not value.strip()):
-        return "empty"
-    if isinstance(value, kinds):
-        return None
-    wanted = kinds if isinstance(kinds, tuple) else (kinds,)
-    return f"{short(value)}, not {' or '.join(KINDS.get(kind, kind.__name__) for kind in wanted)}"
+def _without_bad_rows(
+    splits: Mapping[str, Rows], needed: Mapping[str, Kinds], notes: list[str], *, skip: bool
+) -> dict[str, Rows]:
+    """The splits without the rows that could not be read, or are at fault in a needed column.
+
+    Raises:
+        ValueError: there are such rows, and they are not to be skipped, or no others.
+    """
+    good = {}
+    for split, rows in splits.items():
+        columns = {name: needed[name] for name in needed if name in rows.dataset.column_names}
+        good[split] = rows.without(_faults(rows.dataset, columns))
+    bad = [row for rows in good.values() for row in rows.bad]
+    emptied = [rows.bad for rows in good.values() if not len(rows.dataset)]
+    if emptied and skip:
+        raise ValueError(refused(emptied[0], skippable=False))
+    if bad and not skip:
+        raise ValueError(refused(bad, skippable=not emptied))
+    for split, rows in good.items():
+        if rows.bad:
+            count = len(rows.dataset) + len(rows.bad)
+            notes.append(f"{split}: {left_out(rows.bad, count)}")
+    return good
+
+
+def _faults(
+    dataset: Dataset, columns: Mapping[str, Kinds], *, may_be_empty: bool = False
+) -> dict[int, str]:
+    """What is wrong with a row in these columns, for each row at fault."""
+    faults: dict[int, str] = {}
+    for column, kinds in columns.items():
+        for row, value in enumerate(_values(dataset, [column])[0]):
+            fault = fault_of(value, kinds)
+            if fault and may_be_empty and value is not None and fault_of(value, object):
+                continue  # a list, or the text that stands for one
+            if fault:
+                faults.setdefault(row, f"{column} is {fault}")
+    return faults
 
 
 # ---------------------------------------------------------------------------------- carving
@@ -298,7 +400,7 @@ def _cut_document(rows: Rows, shares: Mapping[str, float], notes: list[str]) -> 
 
     (column,) = rows.dataset.column_names
     document: str = rows.dataset[0][column]
-    place = _spot(rows.places, 0)
+    place = rows.place(0)
     parts = {"train": rows}
     stop = len(document)
     for split, share in shares.items():  # test first: it is the end
@@ -326,7 +428,7 @@ def _cut_document(rows: Rows, shares: Mapping[str, float], notes: list[str]) -> 
 def _check_groups(rows: Rows, group: str) -> None:
     for row, value in enumerate(_values(rows.dataset, [group])[0]):
         if not _normal(value):
-            raise ValueError(f"{_spot(rows.places, row)}: {group}, the group of a row, is empty")
+            raise ValueError(f"{rows.place(row)}: {group}, the group of a row, is empty")
 
 
 def _repeats(digests: Mapping[str, list[bytes]]) -> Iterator[str]:
@@ -336,19 +438,31 @@ def _repeats(digests: Mapping[str, list[bytes]]) -> Iterator[str]:
             yield f"{split}: {repeats} of {len(rows)} rows repeat another row exactly"
 
 
+def _same_rows(digests: Mapping[str, list[bytes]]) -> Iterator[str]:
+    """A warning for two splits of the same rows, in whatever order."""
+    for one, other in combinations(digests, 2):
+        if sorted(digests[one]) == sorted(digests[other]):
+            yield (
+                f"{one} and {other} are the same {len(digests[one]):,} rows: a score on {other} "
+                f"says nothing; give another file for one of them"
+            )
+
+
 def _leaks(splits: Mapping[str, Rows], inputs: Sequence[str], group: str | None) -> Iterator[str]:
-    """Counts of rows outside train whose input, or group, also stands in train."""
+    """Counts of rows whose input, or group, also stands in a split before theirs."""
     by = {"inputs also stand": inputs}
     if group is not None:
         by[f"rows have a {group} that also stands"] = [group]
     for what, columns in by.items():
-        seen = set(_keys(splits["train"].dataset, columns))
-        for split in ("validation", "test"):
-            if split in splits:
-                keys = _keys(splits[split].dataset, columns)
-                leaks = sum(key in seen for key in keys)
-                if leaks:
-                    yield f"{leaks} of {len(keys)} {split} {what} in train"
+        keys = {
+            split: _keys(splits[split].dataset, columns)
+            for split in ("train", "validation", "test")
+            if split in splits
+        }
+        for source, split in combinations(keys, 2):
+            leaks = len(list(filter(set(keys[source]).__contains__, keys[split])))
+            if leaks:
+                yield f"{leaks} of {len(keys[split])} {split} {what} in {source}"
 
 
 def _keys(dataset: Dataset, columns: Sequence[str]) -> list[bytes]:
@@ -412,8 +526,33 @@ def _check_column(name: str, existing: Sequence[str], where: str, *, rename: boo
         )
 
 
-def _spot(places: pa.Table, row: int) -> str:
-    return placed(places["label"][row].as_py(), places["number"][row].as_py())
+# ---------------------------------------------------------------------------------- folders
+
+SCORED = ("validation", "test")
+
+
+def _in_saved_folders(given: Mapping[str, str], notes: list[str]) -> dict[str, str]:
+    """The folder of each split, where what is given is one of `DatasetDict.save_to_disk`; that of
+    train gives validation and test too, unless they are given."""
+    folders = dict(given)
+    for split, source in given.items():
+        names = saved_splits(source)
+        if names is None:
+            continue
+        if split not in names:
+            raise ValueError(
+                f"{source} has no split {split}, but {', '.join(names)}; give the folder of one: "
+                f"--data.{split} {Path(source, names[0]) if names else 'FILE'}"
+            )
+        used = [split]
+        if split == "train":
+            used += [name for name in SCORED if name in names and name not in given]
+        folders |= {name: str(Path(source, name)) for name in used}
+        unused = [name for name in names if name not in used]
+        notes.append(
+            f"{source}: {', '.join(used)} used" + f", {', '.join(unused)} not" * bool(unused)
+        )
+    return folders
 
 
 # ---------------------------------------------------------------------------------- the Hub

@@ -8,19 +8,25 @@ import gzip
 import importlib.util
 import io
 import json
+import re
 import zlib
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from finetune.encodings import decode, first_foreign_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
 Row = dict[str, Any]
-Numbered = tuple[int | None, Row]  # a row and its number in its file, as a user counts
+Numbered = tuple[int | None, Row | str]
+"""The number of a row in its file, as a user counts, and the row, or what is wrong with it."""
+Kinds = type | tuple[type, ...]
+"""The types that the values of a column may have."""
 
 PACKAGE = "package:"
 SUFFIXES = (
@@ -30,6 +36,7 @@ SUFFIXES = (
     ".csv",
     ".tsv",
     ".parquet",
+    ".arrow",
     ".txt",
     ".conll",
     ".yml",
@@ -51,14 +58,107 @@ class Rows:
 
     dataset: Dataset
     places: pa.Table  # label, number
+    bad: tuple[Bad, ...] = ()
+    """Rows that are not among these."""
 
     def take(self, rows: list[int]) -> Rows:
-        return Rows(self.dataset.select(rows), self.places.take(rows))
+        import pyarrow as pa
+
+        places = self.places.take(pa.array(rows, pa.int64()))  # of none it would not know the type
+        return Rows(self.dataset.select(rows), places, self.bad)
+
+    def place(self, row: int) -> str:
+        """Where a row came from, as its user counts."""
+        return placed(self.places["label"][row].as_py(), self.places["number"][row].as_py())
+
+    def without(self, faults: Mapping[int, str]) -> Rows:
+        """These rows less those with a fault, which are given by their number."""
+        if not faults:
+            return self
+        bad = tuple(Bad(self.place(row), fault) for row, fault in sorted(faults.items()))
+        left = self.take([row for row in range(len(self.dataset)) if row not in faults])
+        return replace(left, bad=(*self.bad, *bad))
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A row that cannot be used."""
+
+    place: str
+    fault: str
+
+
+SHOWN_BAD = 3
+"""Bad rows that are named; all are counted."""
+
+
+def refused(bad: Sequence[Bad], *, skippable: bool = True) -> str:
+    """One line on rows that cannot be used: the first and its fault, how many, and what to do."""
+    said = f"{bad[0].place}: {bad[0].fault}"
+    if len(bad) > 1:
+        places = " and ".join(row.place for row in bad[1:SHOWN_BAD])
+        said += f"; {len(bad):,} bad rows in all, also {places}"
+    which = "it" if len(bad) == 1 else "them"
+    return said + f"; mend {which}" + f", or leave {which} out: --data.on-bad-row skip" * skippable
+
+
+def left_out(bad: Sequence[Bad], rows: int) -> str:
+    """The same where they were left out, `rows` of them all being read."""
+    shown = "; ".join(f"{row.place}: {row.fault}" for row in bad[:SHOWN_BAD])
+    more = "; ..." * (len(bad) > SHOWN_BAD)
+    return f"{len(bad):,} of {rows:,} rows left out (data.on_bad_row skip): {shown}{more}"
+
+
+def fault_of(value: Any, kinds: Kinds) -> str | None:
+    """What is wrong with a value of a column that has to be filled, by one of these types."""
+    if value is None or value == [] or (isinstance(value, str) and not value.strip()):
+        return "empty"
+    if isinstance(value, kinds):
+        return None
+    wanted = kinds if isinstance(kinds, tuple) else (kinds,)
+    return f"{short(value)}, not {' or '.join(KINDS.get(kind, kind.__name__) for kind in wanted)}"
 
 
 def means_files(source: str) -> bool:
     suffix = source.removesuffix(".gz").endswith(SUFFIXES)
-    return suffix or source.startswith(PACKAGE) or Path(source).expanduser().is_file()
+    path = Path(source).expanduser()
+    saved = (path / STATE).is_file() or saved_splits(source) is not None
+    return suffix or source.startswith(PACKAGE) or path.is_file() or saved
+
+
+STATE = "state.json"
+"""The file by which a folder of `Dataset.save_to_disk` is told."""
+
+
+def saved_splits(source: str) -> list[str] | None:
+    """The splits in a folder of `DatasetDict.save_to_disk`, each a folder in it. None: it is none.
+
+    Raises: ValueError where the list of them cannot be read.
+    """
+    file = Path(source).expanduser() / "dataset_dict.json"
+    if not file.is_file():
+        return None
+    try:
+        splits: list[str] = json.loads(file.read_text(encoding="utf-8"))["splits"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} cannot be read: {one_line(error)}") from None
+    return splits
+
+
+def _from_folder(source: str) -> Rows:
+    """The rows of a folder of `Dataset.save_to_disk`."""
+    import datasets
+    import pyarrow as pa
+
+    try:
+        dataset = datasets.load_from_disk(str(Path(source).expanduser()))
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{source} cannot be loaded from disk: {one_line(error)}") from None
+    if not len(dataset):
+        raise ValueError(f"{source} holds no rows")
+    labels = pa.repeat(f"{source}, row", len(dataset)).dictionary_encode()
+    numbers = pa.array(range(1, len(dataset) + 1), pa.int64())
+    return Rows(dataset, pa.table({"label": labels, "number": numbers}))
 
 
 def _find(source: str) -> list[tuple[Path, str]]:
@@ -79,7 +179,10 @@ def _find(source: str) -> list[tuple[Path, str]]:
     else:
         path = Path(source).expanduser()
         if path.is_dir():
-            raise ValueError(f"{source} is a folder; name its files, e.g. '{source}/*.jsonl'")
+            raise ValueError(
+                f"{source} is a folder, not one of save_to_disk; name its files, e.g. "
+                f"'{source}/*.jsonl'"
+            )
         names = [str(path)] if path.exists() else glob.glob(str(path), recursive=True)
         found = [(Path(name), name) for name in names]
     found = sorted((path, name) for path, name in found if path.is_file())
@@ -88,138 +191,200 @@ def _find(source: str) -> list[tuple[Path, str]]:
     return found
 
 
-def from_files(source: str, notes: list[str]) -> Rows:
+def from_files(
+    source: str,
+    notes: list[str],
+    *,
+    encoding: str | None = None,
+    kinds: Mapping[str, Kinds] | None = None,
+) -> Rows:
+    """The rows of a file, a glob, or a folder of `Dataset.save_to_disk`; those that cannot be read
+    are among its `bad` ones.
+
+    `encoding`: of text that is not UTF-8; None: told by its bytes.
+    `kinds`: the types of columns, by their names in the files; rows with an empty or another value
+    there are bad.
+
+    Raises: ValueError in one line, where a file cannot be read, or not a row of it.
+    """
     import pyarrow as pa
     from datasets import Dataset
 
+    if (Path(source).expanduser() / STATE).is_file():
+        return _from_folder(source)
     tables, places = [], []
+    bad: list[Bad] = []
+    decoded: dict[str, list[str]] = {}
     skipped: list[str] = []
     suffixes = set()
     for path, name in _find(source):
         suffix = Path(name.removesuffix(".gz")).suffix.lower()
         suffixes.add(suffix)
         numbers: Sequence[int | None]
-        if suffix == ".parquet":
-            table, label = _parquet(path, name), f"{name}, row"
+        if suffix in (".parquet", ".arrow"):
+            table, label = _columnar(path, name, suffix), f"{name}, row"
             numbers = range(1, table.num_rows + 1)
         else:
-            label, numbered = _read(path, name, suffix, skipped)
-            numbers, rows = [number for number, _ in numbered], [row for _, row in numbered]
+            text = _text(path, name, encoding, decoded) if suffix in SUFFIXES else ""
+            label, numbered = _read(text, name, suffix, skipped)
+            good: list[tuple[int | None, Row]] = []
+            read = list(numbered)
+            there = {key for _, row in read if isinstance(row, dict) for key in row}
+            filled = {column: wanted for column, wanted in (kinds or {}).items() if column in there}
+            for number, row in read:
+                fault = row if isinstance(row, str) else _misfit(row, filled)
+                if isinstance(row, str) or fault:
+                    bad.append(Bad(placed(label, number), str(fault)))
+                else:
+                    good.append((number, row))
+            if read and not good:
+                continue
+            numbers = [number for number, _ in good]
+            rows = [row for _, row in good]
             table = _arrow(rows, [placed(label, number) for number in numbers])
         if not table.num_rows:
             raise ValueError(f"{name} holds no rows")
         tables.append(table)
         labels = pa.repeat(label, table.num_rows).dictionary_encode()
         places.append(pa.table({"label": labels, "number": pa.array(numbers, pa.int64())}))
+    if not tables:
+        raise ValueError(refused(bad, skippable=False))
     if any(table.schema.metadata != tables[0].schema.metadata for table in tables):
         tables = [table.replace_schema_metadata(None) for table in tables]
     try:
         joined = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         raise ValueError(f"{source}: its files do not fit together: {one_line(error)}") from None
-    found = Rows(Dataset(joined), pa.concat_tables(places).combine_chunks())
+    found = Rows(Dataset(joined), pa.concat_tables(places).combine_chunks(), tuple(bad))
+    for taken, lines in decoded.items():
+        more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
+        notes.append(
+            f"{lines[0]}{more}: read as {taken}; if that is wrong, name the encoding: "
+            "--data.encoding NAME"
+        )
     if skipped:
         shown = "; ".join(skipped[:3]) + ("; ..." if len(skipped) > 3 else "")
         notes.append(f"{source}: left out, not text or not in a conversation: {shown}")
     if suffixes <= {".yml", ".yaml"}:
         pairs = zip(*(joined[name].to_pylist() for name in ("source", "target")), strict=True)
         first: dict[tuple[str, str], int] = {}
-        for row, pair in enumerate(pairs):
-            first.setdefault(pair, row)
+        for position, pair in enumerate(pairs):
+            first.setdefault(pair, position)
         if len(first) < joined.num_rows:
             notes.append(f"{source}: {len(first)} distinct of {joined.num_rows} exchanges")
             found = found.take(list(first.values()))
     return found
 
 
-def _read(path: Path, name: str, suffix: str, skipped: list[str]) -> tuple[str, list[Numbered]]:
+def _misfit(row: Row, kinds: Mapping[str, Kinds]) -> str | None:
+    """What is wrong with the first column of a row that has none of these types."""
+    for column, wanted in kinds.items():
+        if fault := fault_of(row.get(column), wanted):
+            return f"{column} is {fault}"
+    return None
+
+
+def _read(text: str, name: str, suffix: str, skipped: list[str]) -> tuple[str, Iterator[Numbered]]:
     """The rows of a text file, and the label before their numbers."""
     match suffix:
         case ".jsonl" | ".ndjson":
-            return f"{name}, line", list(_json_lines(_text(path, name), name))
+            return f"{name}, line", _json_lines(text)
         case ".json":
-            return f"{name}, row", list(_json_list(_text(path, name), name))
+            return f"{name}, row", _json_list(text, name)
         case ".csv":
-            text = _text(path, name)
             header = text[:10_000].lstrip().partition("\n")[0]
             # Where the comma is decimal, spreadsheets write semicolons.
             separator = next((mark for mark in ",;\t" if mark in header), ",")
-            return f"{name}, row", list(_table_rows(text, name, separator))
+            return f"{name}, row", _table_rows(text, name, separator)
         case ".tsv":
-            return f"{name}, row", list(_table_rows(_text(path, name), name, "\t"))
+            return f"{name}, row", _table_rows(text, name, "\t")
         case ".txt":
-            return name, [(None, {"text": _text(path, name)})]
+            return name, iter([(None, {"text": text})])
         case ".conll":
-            return f"{name}, line", list(_sentences(_text(path, name), name))
+            return f"{name}, line", _sentences(text, name)
         case ".yml" | ".yaml":
-            return f"{name}, line", list(_conversations(_text(path, name), name, skipped))
+            return f"{name}, line", _conversations(text, name, skipped)
     raise ValueError(f"{name}: unknown suffix {suffix!r}; known: {' '.join(SUFFIXES)}")
 
 
-def _text(path: Path, name: str) -> str:
-    """A file's text, its line ends as they are, without a byte order mark."""
+def _text(path: Path, name: str, encoding: str | None, decoded: dict[str, list[str]]) -> str:
+    """A file's text, its line ends as they are, without a byte order mark. Where it is not UTF-8
+    its encoding is noted in `decoded`, with a line to judge it by."""
     try:
         data = path.read_bytes()
         if path.suffix == ".gz" or data.startswith(b"\x1f\x8b"):
             data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{name} cannot be read: {one_line(error)}") from None
-    try:
-        text, wrong = data.decode().removeprefix("\ufeff"), data.find(b"\0")
-    except UnicodeDecodeError as error:
-        text, wrong = "", error.start
-    if wrong >= 0:
-        line = data.count(b"\n", 0, wrong) + 1
-        place = f"byte 0x{data[wrong]:02x} at offset {wrong}, line {line}"
-        encoding = "LATIN1"
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            encoding = "UTF-16"
-        elif b"\0" in data[:2]:
-            encoding = "UTF-16LE" if data[0] else "UTF-16BE"
-        elif b"\0" in data:
-            raise ValueError(
-                f"{name} is not text: {place}; export a spreadsheet as CSV, unpack an archive; a "
-                f"stray byte goes by: tr -d '\\000' < {path.name} > new-{path.name}"
-            )
-        raise ValueError(
-            f"{name} is not UTF-8: {place}; if it is {encoding}, convert it: "
-            f"iconv -f {encoding} -t UTF-8 {path.name} > new-{path.name}"
-        )
-    if not text.strip():
+    found = decode(data, name, encoding)
+    if not found.text.strip():
         raise ValueError(f"{name} is empty")
-    return text
+    if found.encoding is not None:
+        line, shown = first_foreign_line(found.text)
+        decoded.setdefault(found.encoding, []).append(f"{name}, line {line} {shown}")
+    return found.text
 
 
-def _json_lines(text: str, name: str) -> Iterator[Numbered]:
+class _Twice(ValueError):
+    """A key that stands twice in one JSON object."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _Twice(f"the key {twice!r:.60} stands twice in one object; only one can count")
+    return row
+
+
+def _json_lines(text: str) -> Iterator[Numbered]:
     for number, line in enumerate(text.split("\n"), start=1):  # splitlines cuts inside strings
         if line.strip():
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=_object)
             except json.JSONDecodeError as error:
                 there = short(line[error.pos : error.pos + 30])
-                problem = f"{error.msg} at column {error.colno}, {there}"
-                raise ValueError(f"{name}, line {number}: not JSON: {problem}") from None
+                yield number, f"not JSON: {error.msg} at column {error.colno}, {there}"
             except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 1,000 lists
-                raise ValueError(f"{name}, line {number}: {one_line(error)}") from None
-            if not isinstance(row, dict):
-                raise ValueError(f"{name}, line {number}: {short(row)} is not a JSON object")
-            yield number, row
+                yield number, one_line(error)
+            else:
+                yield number, row if isinstance(row, dict) else f"{short(row)} is not a JSON object"
 
 
 def _json_list(text: str, name: str) -> Iterator[Numbered]:
     try:
-        rows = json.loads(text)
+        rows = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         lines = " (one object a line? name it .jsonl)" if error.msg == "Extra data" else ""
         raise ValueError(f"{name}, line {error.lineno}: not JSON: {error.msg}{lines}") from None
+    except _Twice as error:
+        if not text.lstrip().startswith("["):
+            raise ValueError(f"{name}: {error}") from None
+        rows = list(_one_by_one(text))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name}: {one_line(error)}") from None
     if not isinstance(rows, list):
         raise ValueError(f"{name} holds {short(rows)}, not a list of objects")
     for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise ValueError(f"{name}, row {number}: {short(row)} is not a JSON object")
-        yield number, row
+        fault = str(row) if isinstance(row, _Twice) else f"{short(row)} is not a JSON object"
+        yield number, row if isinstance(row, dict) else fault
+
+
+def _one_by_one(text: str) -> Iterator[Any]:
+    """The values of a list that is sound JSON, and for one with a key that stands twice the error,
+    which says its line."""
+    strict, plain = json.JSONDecoder(object_pairs_hook=_object), json.JSONDecoder()
+    between = re.compile(r"[\s,]*")
+    at = text.index("[") + 1
+    while text[at := between.match(text, at).end()] != "]":  # type: ignore[union-attr]  # it matches
+        try:
+            value, end = strict.raw_decode(text, at)
+        except _Twice as error:
+            line = text.count("\n", 0, at) + 1
+            value, (_, end) = _Twice(f"{error} (line {line})"), plain.raw_decode(text, at)
+        yield value
+        at = end
 
 
 def _table_rows(text: str, name: str, delimiter: str) -> Iterator[Numbered]:
@@ -246,10 +411,8 @@ def _table_rows(text: str, name: str, delimiter: str) -> Iterator[Numbered]:
             if twice:
                 raise ValueError(f"{name}: column {', '.join(twice)} stands twice in its header")
         elif len(values) != len(header):
-            raise ValueError(
-                f"{name}, row {number}: {len(values)} values where the header has {len(header)} "
-                "columns; quote a value that holds the separator"
-            )
+            columns = f"{len(values)} values where the header has {len(header)} columns"
+            yield number, f"{columns}; quote a value that holds the separator"
         else:
             # A column without a name is a spreadsheet's empty one or a data frame's row number.
             yield number, {key: value for key, value in zip(header, values, strict=True) if key}
@@ -312,14 +475,22 @@ def _conversations(text: str, name: str, skipped: list[str]) -> Iterator[Numbere
             before = (line, said)
 
 
-def _parquet(path: Path, name: str) -> pa.Table:
+def _columnar(path: Path, name: str, suffix: str) -> pa.Table:
+    """A file of Parquet, or of Arrow: a stream, as `datasets` writes it, or what Arrow calls a
+    file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path)
+        if suffix == ".parquet":
+            return pq.read_table(path)
+        source = pa.memory_map(str(path))
+        opened = pa.ipc.open_file if source.read(6) == b"ARROW1" else pa.ipc.open_stream
+        source.seek(0)
+        return opened(source).read_all()
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{name}: not Parquet: {one_line(error)}") from None
+        kind = "Parquet" if suffix == ".parquet" else "Arrow"
+        raise ValueError(f"{name}: not {kind}: {one_line(error)}") from None
 
 
 def _arrow(rows: Sequence[Row], spots: Sequence[str]) -> pa.Table:

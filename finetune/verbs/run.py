@@ -83,7 +83,7 @@ def run(recipe: Recipe) -> Run:
 
     start(recipe.training)
     repo, private = recipe.training.destination, recipe.training.hub_private_repo
-    splits = recipe.data.load(recipe.task.inputs)
+    splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
     folder = recipe.folder
     identity = recipe.identity(splits.fingerprint)
     if not on_first(lambda: is_finished(folder, recipe, identity)):
