@@ -48,7 +48,10 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> Run:
-        """Raises: ValueError for a folder that holds no finished run."""
+        """
+        Raises:
+            ValueError: the folder holds no finished run, or its model/ is gone.
+        """
         try:
             metrics = json.loads((folder / "metrics.json").read_text())
             recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text()))
@@ -56,6 +59,11 @@ class Run:
             raise ValueError(
                 f"{folder} holds no finished run: {error.filename} is not there"
             ) from (error)
+        if not any((folder / "model").glob("*.safetensors")):
+            raise ValueError(
+                f"{folder} is finished, but its model/ is gone: put it back, or delete the folder "
+                "and run its recipe again"
+            )
         return cls(folder, recipe, metrics)
 
     def predictions(self) -> list[dict[str, Any]]:
