@@ -123,7 +123,7 @@ def test_a_narrow_terminal_shows_whole_names_and_means_without_their_spread(
         shown = capsys.readouterr().out
         assert " gpt2_feed_forward_2 " in shown
         assert "7,000,000" in shown
-        assert ("± 0.0625" in shown) == spread
+        assert ("± 0.062" in shown) == spread
 
 
 @pytest.mark.parametrize(
@@ -335,8 +335,8 @@ def test_an_arm_below_a_floor_is_marked_in_every_table(
     tables.write_comparison(rows, None, "somewhere", [], tmp_path)
     shown = capsys.readouterr().out
     for text in (shown, (tmp_path / "compare.md").read_text()):
-        assert ("1.25 ± 0.3536*" in text) == higher
-        assert ("2.75 ± 0.3536*" in text) == (not higher)
+        assert ("1.25 ± 0.35*" in text) == higher
+        assert ("2.75 ± 0.35*" in text) == (not higher)
         assert tables.NOTE in text
     for run, score in zip(runs[1:3], ("1.5", "3"), strict=True):
         tables.print_result(run)

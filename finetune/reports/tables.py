@@ -232,6 +232,18 @@ def _markdown(cells: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
 
 
+def comparison(
+    rows: Sequence[Row], choice: Choice | None, circumstances: str, cautions: Sequence[str]
+) -> str:
+    """The comparison in Markdown: every metric and its spread, the verdict and the cautions."""
+    parts = [_markdown(_cells(rows, shown(row.quality for row in rows))), circumstances]
+    if any(row.below for row in rows):
+        parts.append(f"\\{NOTE}")
+    if choice is not None:
+        parts.append(verdict(choice, rows))
+    return "\n\n".join([*parts, *(f"Caution: {caution}." for caution in cautions)])
+
+
 def write_comparison(
     rows: Sequence[Row],
     choice: Choice | None,
@@ -239,23 +251,17 @@ def write_comparison(
     cautions: Sequence[str],
     folder: Path,
 ) -> None:
-    """compare.md and compare.json."""
+    """Writes compare.md and compare.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = _markdown(_cells(rows, shown(row.quality for row in rows)))
-    note = f"\n\n\\{NOTE}" if any(row.below for row in rows) else ""
-    said = f"\n\n{verdict(choice, rows)}" if choice is not None else ""
-    said += "".join(f"\n\nCaution: {caution}." for caution in cautions)
-    (folder / "compare.md").write_text(f"{text}\n\n{circumstances}{note}{said}\n", encoding="utf-8")
-    values = json.dumps(
-        {
-            "rows": [asdict(row) for row in rows],
-            "chosen": None if choice is None else asdict(choice),
-            "of": circumstances,
-            "cautions": list(cautions),
-        },
-        indent=2,
-    )
-    (folder / "compare.json").write_text(values + "\n", encoding="utf-8")
+    text = comparison(rows, choice, circumstances, cautions)
+    (folder / "compare.md").write_text(f"{text}\n", encoding="utf-8")
+    values = {
+        "rows": [asdict(row) for row in rows],
+        "chosen": None if choice is None else asdict(choice),
+        "of": circumstances,
+        "cautions": list(cautions),
+    }
+    (folder / "compare.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     console.print(
         f"written: {escape(str(folder / 'compare.md'))} (every metric and its spread), compare.json"
     )
@@ -357,4 +363,4 @@ def _score(score: tuple[float, float | None] | None, spread: bool) -> str:
     if score is None:
         return ""
     mean, deviation = score
-    return number(mean) + (f" ± {number(deviation)}" if spread and deviation is not None else "")
+    return number(mean) + (f" ± {deviation:.2g}" if spread and deviation is not None else "")
