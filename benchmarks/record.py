@@ -49,7 +49,8 @@ from finetune import (
     run,
 )
 
-WORDS = "the quick brown fox jumps over a lazy dog and says hello to you how are you today".split()
+TEXT = "the quick brown fox jumps over a lazy dog and says hello to you how are you today"
+WORDS = TEXT.split()
 LABELS = ("animal", "greeting", "none")
 
 BERT: dict[str, Any] = {
