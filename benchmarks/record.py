@@ -188,7 +188,11 @@ def records(place: Path) -> dict[str, Any]:
     for name, count, seed in (("train", 24, 0), ("validation", 9, 1), ("test", 9, 2)):
         lines = [json.dumps(row) + "\n" for row in rows(count, seed)]
         (place / f"{name}.jsonl").write_text("".join(lines))
-    data = Data(**{name: str(place / f"{name}.jsonl") for name in ("train", "validation", "test")})
+    data = Data(
+        train=str(place / "train.jsonl"),
+        validation=str(place / "validation.jsonl"),
+        test=str(place / "test.jsonl"),
+    )
     training = Training(
         max_steps=4,
         per_device_train_batch_size=8,
