@@ -42,7 +42,7 @@ from finetune.training.loss import (
     scored_labels,
     token_nats,
 )
-from finetune.training.order import BLANK, Balanced, Filled, Rows, Streams
+from finetune.training.order import BLANK, Balanced, Filled, Rebalanced, Rows, Streams
 from finetune.training.pretraining import parts, scored_parts
 
 if TYPE_CHECKING:
@@ -88,15 +88,15 @@ class FinetuneTrainer(Trainer):
             compute_loss_func=mean_nats,
         )
         self._prepared = prepared
+        self._rows = rows
         self._head = prepared.shape.head
         self._objective = self._charged(args)
-        if rows.drawn is not None:
-            if args.dataloader_persistent_workers:
-                raise ValueError(
-                    "training.dataloader_persistent_workers: workers that outlive an epoch would "
-                    f"draw the same again; {type(prepared.recipe.task).__name__} draws anew"
-                )
-            self.add_callback(Epochs(rows))
+        if rows.drawn is not None and args.dataloader_persistent_workers:
+            raise ValueError(
+                "training.dataloader_persistent_workers: workers that outlive an epoch would "
+                f"draw the same again; {type(prepared.recipe.task).__name__} draws anew"
+            )
+        self.add_callback(Epochs(rows))
         if len(self._head.terms) > 1 and args.n_gpu > 1:
             raise ValueError(
                 f"{type(prepared.recipe.task).__name__} with {args.n_gpu} GPUs in one process: "
@@ -243,31 +243,41 @@ class FinetuneTrainer(Trainer):
 
     def _streams(self) -> Streams:
         """The same streams for one large batch, accumulated small ones and several processes."""
-        count = self.args.train_batch_size * self.accelerator.num_processes
-        rows = len(self._prepared.encoded["train"].rows)
-        return Streams(rows, count * self.args.gradient_accumulation_steps)
+        return Streams(len(self._rows), self._step_rows)
+
+    @property
+    def _step_rows(self) -> int:
+        """Rows of one optimizer step, over all of its batches and processes."""
+        batches = self.args.gradient_accumulation_steps * self.accelerator.num_processes
+        rows: int = self.args.train_batch_size * batches
+        return rows
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        """For several processes the order that one would have with a batch as large as all theirs;
-        grouped by length, an order as good."""
+        """The order of an epoch: the same for every number of processes and of accumulated batches.
+
+        Grouped by length, the rows of one step are alike, whatever processes and batches share it.
+        """
         if self._carried is not None:
             return self._streams()
         sampler = super()._get_train_sampler(train_dataset)
         processes = self.accelerator.num_processes
+        if isinstance(sampler, BatchRebalanceSampler):
+            return Rebalanced(
+                self._rows,
+                lengths=sampler.lengths,
+                effective_batch_size=sampler.effective_batch_size,
+                dp_size=sampler.dp_size,
+                grad_accum=sampler.grad_accum,
+                rank=sampler.rank,
+                drop_last=sampler.drop_last,
+            )
         task = self._prepared.recipe.task
-        balanced = isinstance(task, Classification) and task.imbalance == "resample"
-        if balanced:
+        if isinstance(task, Classification) and task.imbalance == "resample":
             sampler = Balanced([row[0] for row in self._prepared.encoded["train"].rows["labels"]])
-        elif processes == 1 or isinstance(
-            sampler, BatchRebalanceSampler
-        ):  # which does it all itself
-            return sampler
         if isinstance(sampler, LengthGroupedSampler):
-            sampler.batch_size *= processes
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+            sampler.batch_size = self._step_rows
         even = processes > 1 and not self.args.dataloader_drop_last
-        whole = self.args.train_batch_size * processes if even else 1
-        return Filled(sampler, seed, whole)
+        return Filled(sampler, self._rows, self.args.train_batch_size * processes if even else 1)
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Every process writes its own, and the state that it carries; only then may
@@ -404,7 +414,7 @@ class FinetuneTrainer(Trainer):
 
 
 class Epochs(TrainerCallback):
-    """Tells the rows which epoch it is."""
+    """Tells the rows, and through them their order, which epoch it is."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
