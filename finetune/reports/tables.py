@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from finetune.reports.diagnosis import below
+from finetune.strict_json import dumps
 
 if TYPE_CHECKING:
     from finetune.evaluation.evaluate import Quality
@@ -228,7 +228,7 @@ def write_comparison(
     note = f"\n\n\\{NOTE}" if any(row.below for row in rows) else ""
     said = f"\n\n{verdict(choice, rows)}" if choice is not None else ""
     (folder / "compare.md").write_text(f"{text}\n\n{circumstances}{note}{said}\n", encoding="utf-8")
-    values = json.dumps(
+    values = dumps(
         {
             "rows": [asdict(row) for row in rows],
             "chosen": None if choice is None else asdict(choice),
@@ -291,7 +291,7 @@ def write_context(curves: Sequence[Curve], notes: Sequence[str], folder: Path) -
     text = _markdown(_context_cells(curves)) + (f"\n\n{lines}" if lines else "")
     (folder / "context.md").write_text(text + "\n", encoding="utf-8")
     values = {"runs": [_context_values(curve) for curve in curves], "notes": list(notes)}
-    (folder / "context.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    (folder / "context.json").write_text(dumps(values, indent=2) + "\n", encoding="utf-8")
     draw_context(curves, folder / "context.svg")
     console.print(f"written: {escape(str(folder))}: context.json, context.md, context.svg")
 
