@@ -241,6 +241,7 @@ OTHER_THAN_DEFAULT: dict[str, Any] = {
     "include_for_metrics": ["inputs"],
     "resume_from_checkpoint": "checkpoint-1",
     "remove_unused_columns": False,
+    "logging_nan_inf_filter": False,
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ from finetune import (
 )
 from finetune.methods import Method
 from finetune.models.saved import open_saved
+from finetune.training.trainer import FinetuneTrainer
+from finetune.verbs.run import is_finished
 from tests.conftest import WORDS, build, kill, tokenizer, weights
 
 
@@ -153,6 +157,75 @@ def test_a_folder_with_other_files_is_refused(recipe: Recipe, tmp_path: Path) ->
     (tmp_path / "run" / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match="holds no run"):
         run(recipe)
+
+
+@pytest.mark.parametrize("kind", ["gpt2"])
+def test_a_start_that_trained_nothing_never_refuses_another_recipe(
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    started = replace(recipe, training=replace(recipe.training, save_steps=4, eval_steps=4))
+    kill(started, monkeypatch)
+    run_folder = tmp_path / "run"
+    incomplete = run_folder / "checkpoints" / "checkpoint-9"
+    incomplete.mkdir()
+    other = replace(recipe, training=replace(recipe.training, learning_rate=1e-3))
+    again = run(other)
+    assert "which trained nothing: starts anew" in capsys.readouterr().out
+    fresh = run(elsewhere(other, tmp_path / "fresh"))
+    assert losses(again) == losses(fresh)
+    assert again.metrics["untouched"] == fresh.metrics["untouched"]
+    assert not incomplete.exists()
+    # A start that was killed between its first two files:
+    for name in run_folder.iterdir():
+        shutil.rmtree(name) if name.is_dir() else name.unlink()
+    (run_folder / "recipe.json").write_text("{}")
+    assert not is_finished(run_folder, recipe, "any")
+
+
+@pytest.mark.parametrize("kind", ["gpt2"])
+def test_a_run_that_is_running_is_neither_overwritten_nor_joined(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(recipe, training=replace(recipe.training, learning_rate=0.5))
+    step = FinetuneTrainer.training_step
+    refused: list[str] = []
+
+    def starts_a_second(self: FinetuneTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if not refused:
+            for second in (recipe, other):
+                with pytest.raises(ValueError, match="is running") as caught:
+                    run(second)
+                refused.append(str(caught.value))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(FinetuneTrainer, "training_step", starts_a_second)
+    finished = run(recipe)
+    assert len(refused) == 2
+    assert "\n" not in refused[0]
+    assert run(recipe).metrics == finished.metrics
+
+
+@pytest.mark.parametrize("kind", ["gpt2"])
+def test_a_killed_process_holds_no_run(recipe: Recipe, tmp_path: Path) -> None:
+    lock = tmp_path / "run" / "running.lock"
+    lock.parent.mkdir()
+    code = (
+        f"from filelock import FileLock; lock = FileLock({str(lock)!r}); lock.acquire();"
+        "print(flush=True); input()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    with pytest.raises(ValueError, match="is running"):
+        is_finished(lock.parent, recipe, "any")
+    holder.kill()
+    holder.communicate()
+    assert not is_finished(lock.parent, recipe, "any")
 
 
 def test_a_mistake_leaves_nothing_behind(recipe: Recipe, tmp_path: Path, kind: str) -> None:

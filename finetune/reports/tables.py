@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from finetune.reports.diagnosis import below
+from finetune.strict_json import dumps
 
 if TYPE_CHECKING:
     from finetune.evaluation.evaluate import Quality
@@ -261,7 +261,7 @@ def write_comparison(
         "of": circumstances,
         "cautions": list(cautions),
     }
-    (folder / "compare.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    (folder / "compare.json").write_text(dumps(values, indent=2) + "\n", encoding="utf-8")
     console.print(
         f"written: {escape(str(folder / 'compare.md'))} (every metric and its spread), compare.json"
     )
@@ -316,7 +316,7 @@ def write_context(curves: Sequence[Curve], notes: Sequence[str], folder: Path) -
     text = _markdown(_context_cells(curves)) + (f"\n\n{lines}" if lines else "")
     (folder / "context.md").write_text(text + "\n", encoding="utf-8")
     values = {"runs": [_context_values(curve) for curve in curves], "notes": list(notes)}
-    (folder / "context.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    (folder / "context.json").write_text(dumps(values, indent=2) + "\n", encoding="utf-8")
     draw_context(curves, folder / "context.svg")
     console.print(f"written: {escape(str(folder))}: context.json, context.md, context.svg")
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from math import isclose
+from math import isclose, isfinite
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
@@ -122,6 +122,7 @@ def compare(
                 )
             place = _folder(recipe.name, output, overrides) / f"seed-{seed}"
             training = replace(recipe.training, seed=seed, output_dir=str(place))
+            training.check()
             recipe = replace(recipe, training=training)
             key = (json.dumps(recipe.to_dict()["data"]), recipe.task.inputs)
             if key not in loaded:
@@ -379,7 +380,8 @@ def _judged_alike(runs: Sequence[Run]) -> bool:
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float | None]:
-    return mean(values), stdev(values) if len(values) > 1 else None
+    several = len(values) > 1 and all(map(isfinite, values))  # a perplexity may be infinite
+    return mean(values), stdev(values) if several else None
 
 
 def _model_name(run: Run) -> str:
