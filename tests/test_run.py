@@ -20,6 +20,7 @@ from finetune import (
     LanguageModeling,
     LoRA,
     Partial,
+    PrefixTuning,
     Pretrained,
     PromptTuning,
     Recipe,
@@ -101,6 +102,21 @@ def test_an_adapter_reloads_to_the_same_scores(recipe: Recipe, method: Method) -
     _, ids = encode_prompts(saved, [row["input"] for row in rows], raw=True)
     texts = generate(saved.model, saved.tokenizer, ids, recipe.decoding)
     assert [text[0].strip() for text in texts] == [row["prediction"] for row in rows]
+
+
+def test_the_untouched_model_is_the_same_under_every_method(recipe: Recipe, tmp_path: Path) -> None:
+    once = replace(recipe, training=replace(recipe.training, max_steps=1, eval_strategy="no"))
+    methods: list[Method] = [
+        LoRA(r=2),
+        PromptTuning(num_virtual_tokens=3),
+        PrefixTuning(num_virtual_tokens=3),
+    ]
+    untouched = [
+        run(elsewhere(replace(once, method=method), tmp_path / str(number))).metrics["untouched"]
+        for number, method in enumerate(methods)
+    ]
+    assert untouched[1] == untouched[0]
+    assert untouched[2] == untouched[0]
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(
