@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,49 @@ def test_a_different_run_in_the_folder_is_refused_and_says_what_differs(recipe: 
     rows.write_text(rows.read_text() + '\n{"source": "new", "target": "row"}')
     with pytest.raises(ValueError, match="content of the data"):
         run(recipe)
+
+
+@pytest.mark.parametrize("kind", ["gpt2"])
+def test_another_base_in_the_same_folder_is_another_run(recipe: Recipe, tmp_path: Path) -> None:
+    training = replace(recipe.training, max_steps=1, eval_strategy="no")
+    recipe = replace(recipe, method=LoRA(r=2), training=training)
+    first = run(recipe)
+    manifest_file = first.folder / "manifest.json"
+    manifest = json.loads(manifest_file.read_text())
+    shutil.copytree(tmp_path / "base", tmp_path / "moved")
+    moved = replace(recipe, model=Pretrained(str(tmp_path / "moved")))
+    assert run(moved).metrics == first.metrics  # the same weights elsewhere
+    build("gpt2", seed=1).save_pretrained(str(tmp_path / "base"))
+    with pytest.raises(ValueError, match=r"a different run \(the content of the base model\)"):
+        run(recipe)
+    with pytest.raises(ValueError, match=r"its base .*/base' has other content than when it was"):
+        open_saved(str(first.folder))
+    (first.folder / "metrics.json").unlink()
+    with pytest.raises(ValueError, match="the content of the base model"):
+        run(recipe)  # nor does it resume
+    del manifest["model_fingerprint"]
+    manifest_file.write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="holds a run of an older version of finetune"):
+        run(recipe)
+
+
+@pytest.mark.parametrize("kind", ["gpt2"])
+def test_versions_that_changed_since_a_run_was_begun_are_named_and_kept(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kill(recipe, monkeypatch)
+    file = recipe.folder / "manifest.json"
+    begun = json.loads(file.read_text())
+    begun["versions"]["torch"], begun["code"] = "2.0.0", "0" * 40
+    file.write_text(json.dumps(begun))
+    result = run(recipe)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "begun with" in line]
+    assert line.startswith("warning: the run was begun with torch 2.0.0, now ")
+    assert f"finetune's source {'0' * 40}, now " in line
+    assert "transformers" not in line
+    manifest = json.loads((result.folder / "manifest.json").read_text())
+    assert manifest["versions"]["torch"] == version("torch")
+    assert manifest["begun"] == {name: begun[name] for name in ("started", "code", "versions")}
 
 
 def test_a_folder_with_other_files_is_refused(recipe: Recipe, tmp_path: Path) -> None:

@@ -77,12 +77,14 @@ def open_saved(name: str, like: Pretrained | None = None) -> Saved:
         loaded = _open(name, like)
     else:
         # A pushed run that was downloaded has its model beside the recipe.
-        loaded = _open(str(folder / "model" if (folder / "model").is_dir() else folder), like)
+        beside = folder / "model" if (folder / "model").is_dir() else folder
+        loaded = _open(str(beside), like, folder)
     loaded.model.eval()
     return Saved(loaded.model, loaded.tokenizer, run)
 
 
-def _open(name: str, like: Pretrained) -> Loaded:
+def _open(name: str, like: Pretrained, run: Path | None = None) -> Loaded:
+    """`run`: the folder of the run that made it."""
     # That somebody's recipe trusts code is no reason to run it here.
     like = replace(like, revision=None, trust_remote_code=False)
     folder = Path(name).expanduser()
@@ -111,6 +113,8 @@ def _open(name: str, like: Pretrained) -> Loaded:
     if config.base_model_name_or_path is None:
         raise ValueError(f"adapter {name!r}: its adapter_config.json names no base model")
     base = replace(like, name=config.base_model_name_or_path, revision=config.revision)
+    if run is not None:
+        _check_base(base, run)
     loaded = base.load((), head)
     if (folder / "generation_config.json").is_file():  # the run's, which peft leaves aside
         loaded.model.generation_config = GenerationConfig.from_pretrained(str(folder))
@@ -119,6 +123,24 @@ def _open(name: str, like: Pretrained) -> Loaded:
     except ValueError as error:
         raise ValueError(f"adapter {name!r} on its base {base.name!r} {error}") from error
     return Loaded(model, tokenizer or loaded.tokenizer)
+
+
+def _check_base(base: Pretrained, run: Path) -> None:
+    """
+    Raises:
+        ValueError: the base model on this machine is not the one that the run was trained on.
+    """
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
+    trained_on = manifest.get("model_fingerprint", "")  # none: a run of an older version
+    if base.hub_id is not None or not trained_on.startswith("sha256:"):
+        return
+    own_code = recipe["model"]["trust_remote_code"]
+    if replace(base, trust_remote_code=own_code).fingerprint() != trained_on:
+        raise ValueError(
+            f"run {run}: its base {base.name!r} has other content than when it was trained on it; "
+            "put the former files back, or run the recipe anew in another folder"
+        )
 
 
 def _adapted(base: Loaded, folder: Path) -> PeftModel:

@@ -25,7 +25,7 @@ from finetune.models import Pretrained
 from finetune.models.saved import HEAD
 from finetune.prepare import Prepared, prepare
 from finetune.processes import is_first, on_first, start
-from finetune.recipe import Recipe
+from finetune.recipe import PLACES, Recipe
 from finetune.reports.diagnosis import diagnose
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from finetune.training.trainer import FinetuneTrainer
 
 BEFORE = "before.json"
+BEGUN = ("started", "code", "versions")
+"""Of the manifest of a run that is resumed, what is kept of its first start."""
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "finetune-recipes")
 
 
@@ -85,7 +87,7 @@ def run(recipe: Recipe) -> Run:
     repo, private = recipe.training.destination, recipe.training.hub_private_repo
     splits = recipe.data.load(recipe.task.inputs)
     folder = recipe.folder
-    identity = recipe.identity(splits.fingerprint)
+    identity = on_first(lambda: recipe.identity(splits.fingerprint))
     if not on_first(lambda: is_finished(folder, recipe, identity)):
         prepared = prepare(recipe, splits)
         args = recipe.training.resolve(
@@ -119,16 +121,27 @@ def is_finished(folder: Path, recipe: Recipe, identity: str) -> bool:
             ) from None
         return False
     if manifest["identity"] != identity:
-        differs = [
-            f"{path} {old} there, {new} here"
-            for path, old, new in _differences(there, recipe.to_dict())
-            if path != "name"
-        ] or ["the content of the data"]
         raise ValueError(
-            f"{folder} holds a different run ({'; '.join(differs[:4])}); "
+            f"{folder} holds {_other_run(manifest, there, recipe)}; "
             "delete it, or name another folder: --training.output-dir"
         )
     return (folder / "metrics.json").is_file()
+
+
+def _other_run(manifest: dict[str, Any], there: dict[str, Any], recipe: Recipe) -> str:
+    """What the run in a folder is, whose manifest and recipe differ from those of `recipe`."""
+    same_model = manifest.get("model_fingerprint") == recipe.model.fingerprint()
+    unimportant = {"name", *(f"model.{name}" for name in PLACES if same_model)}
+    differs = [
+        f"{path} {old} there, {new} here"
+        for path, old, new in _differences(there, recipe.to_dict())
+        if path not in unimportant
+    ]
+    if not differs and "model_fingerprint" not in manifest:
+        return "a run of an older version of finetune, which did not note its base model's content"
+    if not differs:
+        differs = [f"the content of the {'data' if same_model else 'base model'}"]
+    return f"a different run ({'; '.join(differs[:4])})"
 
 
 def _begin(folder: Path, prepared: Prepared, identity: str) -> None:
@@ -138,12 +151,20 @@ def _begin(folder: Path, prepared: Prepared, identity: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     manifest = _manifest(prepared, identity)
     if sound_checkpoint(folder / "checkpoints") is not None:
-        there = json.loads((folder / "manifest.json").read_text())["hardware"].get("processes", 1)
+        begun = json.loads((folder / "manifest.json").read_text())
+        there = begun["hardware"].get("processes", 1)
         here = manifest["hardware"]["processes"]
         if there != here:
             raise ValueError(
                 f"{folder} was begun by {there} processes and its batches are theirs, this is "
                 f"{here}: start as many, or delete it and begin anew"
+            )
+        manifest["begun"] = begun.get("begun") or {name: begun.get(name) for name in BEGUN}
+        if changed := _changed(manifest["begun"], manifest):
+            print(
+                f"warning: the run was begun with {'; '.join(changed)}: its results may not be "
+                "those of one that was never interrupted",
+                flush=True,
             )
     _write_json(folder / "recipe.json", prepared.recipe.to_dict())
     _write_json(folder / "manifest.json", manifest)
@@ -357,6 +378,7 @@ def _manifest(prepared: Prepared, identity: str) -> dict[str, Any]:
     return {
         "identity": identity,
         "fingerprint": splits.fingerprint,
+        "model_fingerprint": recipe.model.fingerprint(),
         "split_hashes": splits.hashes,
         "examples": {name: len(encoded.examples) for name, encoded in prepared.encoded.items()},
         "base": recipe.model.hub_id if isinstance(recipe.model, Pretrained) else None,
@@ -365,6 +387,7 @@ def _manifest(prepared: Prepared, identity: str) -> dict[str, Any]:
         "command": sys.argv,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
+        "code": _code(),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
         "hardware": {
@@ -386,6 +409,33 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return found.stdout.strip()
+
+
+def _code() -> str | None:
+    """The commit of finetune's own source, "-dirty" where it was changed since. None: it was
+    installed from a package."""
+    here = Path(__file__)
+    tracked = ["git", "ls-files", "--error-unmatch", here.name]
+    commit = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        for command in (tracked, commit):
+            found = subprocess.run(
+                command, cwd=here.parent, capture_output=True, text=True, check=True
+            )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def _changed(begun: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The versions of libraries and of finetune's source that are not those of the first start."""
+    then = {**(begun["versions"] or {}), "finetune's source": begun["code"]}
+    since = {**now["versions"], "finetune's source": now["code"]}
+    return [
+        f"{name} {then[name] or 'of a package'}, now {version or 'of a package'}"
+        for name, version in since.items()
+        if name in then and then[name] != version
+    ]
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
