@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from finetune import (
@@ -191,13 +191,24 @@ def test_another_base_in_the_same_folder_is_another_run(recipe: Recipe, tmp_path
 
 @pytest.mark.parametrize("kind", ["gpt2"])
 def test_versions_that_changed_since_a_run_was_begun_are_named_and_kept(
-    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    logged: list[str],
 ) -> None:
     kill(recipe, monkeypatch)
     file = recipe.folder / "manifest.json"
     begun = json.loads(file.read_text())
     begun["versions"]["torch"], begun["code"] = "2.0.0", "0" * 40
     file.write_text(json.dumps(begun))
+    (checkpoint,) = (recipe.folder / "checkpoints").glob("checkpoint-*/model.safetensors")
+    kept = load_file(checkpoint)
+    less = {name: weight for name, weight in kept.items() if "h.1.mlp" not in name}
+    save_file(less, checkpoint, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"checkpoints lacks 4 weights \(transformer\.h\.1\.mlp"):
+        run(recipe)
+    save_file(kept, checkpoint, metadata={"format": "pt"})
+    capsys.readouterr()
     result = run(recipe)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "begun with" in line]
     assert line.startswith("warning: the run was begun with torch 2.0.0, now ")
@@ -206,6 +217,8 @@ def test_versions_that_changed_since_a_run_was_begun_are_named_and_kept(
     manifest = json.loads((result.folder / "manifest.json").read_text())
     assert manifest["versions"]["torch"] == version("torch")
     assert manifest["begun"] == {name: begun[name] for name in ("started", "code", "versions")}
+    # The tied head, which no checkpoint holds, when it resumed and when it took the best weights.
+    assert [line for line in logged if "missing keys" in line] == []
 
 
 def test_a_folder_with_other_files_is_refused(recipe: Recipe, tmp_path: Path) -> None:
