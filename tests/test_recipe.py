@@ -186,6 +186,8 @@ def test_a_base_is_what_its_folder_holds_wherever_it_lies(tmp_path: Path) -> Non
         (tmp_path / f"{content.decode()}.gguf").write_bytes(content)
     packed = [Pretrained(str(tmp_path / name)) for name in ("one.gguf", "two.gguf")]
     assert len({identity(model) for model in (moved, *packed)}) == 3
+    shutil.copy(packed[0].name, tmp_path / "renamed.gguf")
+    assert identity(Pretrained(str(tmp_path / "renamed.gguf"))) == identity(packed[0])
 
     made = Scratch("gpt2", tokenizer="tiny-gpt2")
     assert identity(replace(made, tokenizer=moved.name)) == identity(made)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.models.content import (
-    files_content,
+    file_content,
     hub_content,
     hub_file,
     model_content,
@@ -80,7 +80,7 @@ class Pretrained:
         """
         name, options = self._source()
         if "gguf_file" in options:
-            return files_content([Path(name) / options["gguf_file"]])
+            return file_content(Path(name) / options["gguf_file"])
         if self.hub_id is None:
             return model_content(Path(name), code=self.trust_remote_code)
         commit = hub_content(name, self.revision, ("config.json",))
@@ -143,7 +143,7 @@ class Pretrained:
                     **options,
                 )
         except Exception as error:  # what a broken file raises differs from format to format
-            if "local_files_only" in options:
+            if "local_files_only" in options and isinstance(error, OSError):
                 raise ValueError(self._unreachable) from error
             raise ValueError(f"model {self.name!r} cannot be loaded: {reason(error)}") from error
         if self.dropout is not None and not rates:

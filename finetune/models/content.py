@@ -17,7 +17,7 @@ _PICKLED_WEIGHTS = ("pytorch_model*.bin", "pytorch_model*.bin.index.json", "adap
 _CONFIGS = ("config.json", "generation_config.json", "adapter_config.json")
 _TOKENIZER = (
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "*chat_template*"),
-    *("vocab*", "merges.txt", "*.model", "config.json"),
+    *("vocab*", "merges.txt", "*.model", "*.spm", "*.tiktoken", "*.codes", "config.json"),
 )
 _CODE = ("*.py",)
 
@@ -33,7 +33,7 @@ def model_content(folder: Path, *, code: bool) -> str:
     patterns = (*_WEIGHTS, *_CONFIGS, *_TOKENIZER, *(_CODE if code else ()))
     if not any(folder.glob("*.safetensors")):
         patterns += _PICKLED_WEIGHTS
-    return files_content(
+    return _files_content(
         file
         for place in (folder, folder / GENERATOR)
         for file in sorted(place.glob("*"))
@@ -43,20 +43,25 @@ def model_content(folder: Path, *, code: bool) -> str:
 
 def tokenizer_content(folder: Path) -> str:
     """The hash of the files of the tokenizer in `folder`."""
-    return files_content(
+    return _files_content(
         file
         for file in sorted(folder.glob("*"))
         if any(fnmatch(file.name, pattern) for pattern in _TOKENIZER)
     )
 
 
-def files_content(files: Iterable[Path]) -> str:
+def file_content(file: Path) -> str:
+    """The hash of one file, whatever it is called."""
+    status = file.stat()
+    return f"sha256:{_hash(file, status.st_size, status.st_mtime_ns)}"
+
+
+def _files_content(files: Iterable[Path]) -> str:
     """One hash of files: of their names, without their folder, and of what they hold."""
     hashes = []
     for file in files:
         if file.is_file():
-            status = file.stat()
-            hashes.append((file.name, _hash(file, status.st_size, status.st_mtime_ns)))
+            hashes.append((file.name, file_content(file)))
     return "sha256:" + sha256(json.dumps(hashes).encode()).hexdigest()
 
 
