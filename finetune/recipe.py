@@ -246,12 +246,18 @@ class Recipe:
             raise ValueError(f"recipe.json does not fit this version: {error}") from error
 
     def identity(self, fingerprint: str) -> str:
-        """A hash of all that decides the result: the recipe and the content of its data.
+        """A hash of all that decides the result: the recipe, and the content of its data
+        (`fingerprint`) and of its base model.
 
-        Where the run lies, what the arm is called and what is printed do not count.
+        Where the run and the base model lie, what the arm is called and what is printed do not
+        count. Raises: ValueError where the base model cannot be found.
         """
         values = self.to_dict()
         del values["name"]
+        # The same weights are the same model, wherever they lie.
+        for name in PLACES:
+            values["model"].pop(name, None)
+        values["model"]["content"] = self.model.fingerprint()
         # The same rows are the same data, wherever they lie.
         values["data"] = fingerprint
         if self.data.augment is not None:
@@ -267,6 +273,9 @@ class Recipe:
 
 RISING = ("macro_f1", "entity_f1")
 """Of the tasks' metrics those of which more is better."""
+
+PLACES = ("name", "revision", "tokenizer")
+"""Fields of a model that say where its files lie; what counts is what is in them."""
 
 UNSEEN = (
     "output_dir",

@@ -28,7 +28,7 @@ from finetune.models import Pretrained
 from finetune.models.saved import HEAD
 from finetune.prepare import Prepared, prepare
 from finetune.processes import is_first, on_first, start
-from finetune.recipe import Recipe
+from finetune.recipe import PLACES, Recipe
 from finetune.reports.diagnosis import diagnose
 from finetune.strict_json import dumps
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 BEFORE = "before.json"
 LOCK = "running.lock"
+BEGUN = ("started", "code", "versions")
+"""Of the manifest of a run that is resumed, what is kept of its first start."""
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "finetune-recipes")
 
 
@@ -101,7 +103,7 @@ def run(recipe: Recipe) -> Run:
     repo, private = recipe.training.destination, recipe.training.hub_private_repo
     splits = recipe.data.load(recipe.task.inputs)
     folder = recipe.folder
-    identity = recipe.identity(splits.fingerprint)
+    identity = on_first(lambda: recipe.identity(splits.fingerprint))
     if not on_first(lambda: is_finished(folder, recipe, identity)):
         args = recipe.training.resolve(
             folder / "checkpoints",
@@ -147,16 +149,27 @@ def _is_finished(folder: Path, recipe: Recipe, identity: str) -> bool:
             ) from None
         return False
     if trained and manifest["identity"] != identity:
-        differs = [
-            f"{path} {old} there, {new} here"
-            for path, old, new in _differences(there, recipe.to_dict())
-            if path != "name"
-        ] or ["the content of the data"]
         raise ValueError(
-            f"{folder} holds a different run ({'; '.join(differs[:4])}); "
+            f"{folder} holds {_other_run(manifest, there, recipe)}; "
             "delete it, or name another folder: --training.output-dir"
         )
     return (folder / "metrics.json").is_file()
+
+
+def _other_run(manifest: dict[str, Any], there: dict[str, Any], recipe: Recipe) -> str:
+    """What the run in a folder is, whose manifest and recipe differ from those of `recipe`."""
+    same_model = manifest.get("model_fingerprint") == recipe.model.fingerprint()
+    unimportant = {"name", *(f"model.{name}" for name in PLACES if same_model)}
+    differs = [
+        f"{path} {old} there, {new} here"
+        for path, old, new in _differences(there, recipe.to_dict())
+        if path not in unimportant
+    ]
+    if not differs and "model_fingerprint" not in manifest:
+        return "a run of an older version of finetune, which did not note its base model's content"
+    if not differs:
+        differs = [f"the content of the {'data' if same_model else 'base model'}"]
+    return f"a different run ({'; '.join(differs[:4])})"
 
 
 def _is_trained(folder: Path) -> bool:
@@ -211,6 +224,13 @@ def _begin(folder: Path, prepared: Prepared, identity: str, held: ExitStack) -> 
             raise ValueError(
                 f"{folder} was begun by {before} processes and its batches are theirs, this is "
                 f"{here}: start as many, or delete it and begin anew"
+            )
+        manifest["begun"] = there.get("begun") or {name: there.get(name) for name in BEGUN}
+        if changed := _changed(manifest["begun"], manifest):
+            print(
+                f"warning: the run was begun with {'; '.join(changed)}: its results may not be "
+                "those of one that was never interrupted",
+                flush=True,
             )
     _write_json(folder / "recipe.json", prepared.recipe.to_dict())
     _write_json(folder / "manifest.json", manifest)
@@ -431,6 +451,7 @@ def _manifest(prepared: Prepared, identity: str) -> dict[str, Any]:
     return {
         "identity": identity,
         "fingerprint": splits.fingerprint,
+        "model_fingerprint": recipe.model.fingerprint(),
         "split_hashes": splits.hashes,
         "examples": {name: len(encoded.examples) for name, encoded in prepared.encoded.items()},
         "base": recipe.model.hub_id if isinstance(recipe.model, Pretrained) else None,
@@ -439,6 +460,7 @@ def _manifest(prepared: Prepared, identity: str) -> dict[str, Any]:
         "command": sys.argv,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
+        "code": _code(),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
         "hardware": {
@@ -460,6 +482,33 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return found.stdout.strip()
+
+
+def _code() -> str | None:
+    """The commit of finetune's own source, "-dirty" where it was changed since. None: it was
+    installed from a package."""
+    here = Path(__file__)
+    tracked = ["git", "ls-files", "--error-unmatch", here.name]
+    commit = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        for command in (tracked, commit):
+            found = subprocess.run(
+                command, cwd=here.parent, capture_output=True, text=True, check=True
+            )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def _changed(begun: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The versions of libraries and of finetune's source that are not those of the first start."""
+    then = {**(begun["versions"] or {}), "finetune's source": begun["code"]}
+    since = {**now["versions"], "finetune's source": now["code"]}
+    return [
+        f"{name} {then[name] or 'of a package'}, now {version or 'of a package'}"
+        for name, version in since.items()
+        if name in then and then[name] != version
+    ]
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
