@@ -110,7 +110,7 @@ def compare(
             "recipes, whose runs are yet to be made"
         )
     scored: dict[str, Mapping[str, str]] = {}
-    loaded: dict[tuple[str, tuple[str, ...]], Splits] = {}
+    loaded: dict[tuple[str, tuple[str, ...], str], Splits] = {}
     wanted: list[tuple[Path, Recipe, str]] = []
     for file in files:
         for seed in seeds:
@@ -124,9 +124,10 @@ def compare(
             training = replace(recipe.training, seed=seed, output_dir=str(place))
             training.check()
             recipe = replace(recipe, training=training)
-            key = (json.dumps(recipe.to_dict()["data"]), recipe.task.inputs)
+            columns = recipe.task.columns
+            key = (json.dumps(recipe.to_dict()["data"]), recipe.task.inputs, repr(columns))
             if key not in loaded:
-                loaded[key] = recipe.data.load(recipe.task.inputs)
+                loaded[key] = recipe.data.load(recipe.task.inputs, columns)
             scored[recipe.name] = loaded[key].hashes
             wanted.append((file, recipe, recipe.identity(loaded[key].fingerprint)))
             there.pop(recipe.folder.resolve(), None)

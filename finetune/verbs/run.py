@@ -101,7 +101,7 @@ def run(recipe: Recipe) -> Run:
     recipe.training.check()
     start(recipe.training)
     repo, private = recipe.training.destination, recipe.training.hub_private_repo
-    splits = recipe.data.load(recipe.task.inputs)
+    splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
     folder = recipe.folder
     identity = on_first(lambda: recipe.identity(splits.fingerprint))
     if not on_first(lambda: is_finished(folder, recipe, identity)):
