@@ -521,6 +521,17 @@ def _from_hub(
 # ---------------------------------------------------------------------------------- files
 
 
+def read_rows(source: str, notes: list[str]) -> list[Row]:
+    """The rows of files in any format that training reads; what was left out goes into `notes`."""
+    rows: list[Row] = _from_files(source, notes).dataset.to_list()
+    return rows
+
+
+def read_texts(source: str) -> list[tuple[str, str]]:
+    """The name and the text of each of these files, decoded as for training."""
+    return [(name, _text(path, name)) for path, name in _find(source)]
+
+
 def _means_files(source: str) -> bool:
     suffix = source.removesuffix(".gz").endswith(SUFFIXES)
     return suffix or source.startswith(PACKAGE) or Path(source).expanduser().is_file()
