@@ -34,7 +34,8 @@ _TOKENS = (
     "suppress_tokens",
     "begin_suppress_tokens",
 )
-_SAMPLING = ("temperature", "top_k", "top_p", "seed")
+SAMPLING = ("temperature", "top_k", "top_p", "seed")
+"""The settings that act on sampled texts alone."""
 _BEAMS = ("early_stopping", "length_penalty")
 
 
@@ -108,7 +109,7 @@ class Decoding:
     @staticmethod
     def _idle(do_sample: bool, num_beams: int) -> dict[str, str]:
         """The settings that would have no effect, and because of what."""
-        sampling = {} if do_sample else dict.fromkeys(_SAMPLING, "do_sample=False")
+        sampling = {} if do_sample else dict.fromkeys(SAMPLING, "do_sample=False")
         return sampling | ({} if num_beams > 1 else dict.fromkeys(_BEAMS, "num_beams=1"))
 
     @classmethod
