@@ -86,10 +86,14 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
     task = recipe.task
     splits = splits or recipe.data.load(task.inputs)
     splits.require(task.columns)
-    if isinstance(recipe.model, Scratch) and not isinstance(recipe.method, Full | Partial):
+    if isinstance(recipe.model, Scratch) and not isinstance(recipe.method, Full):
+        name = type(recipe.method).__name__
+        promise = "saves only what it adds to a base model"
+        if isinstance(recipe.method, Partial):
+            promise = "keeps the weights that it does not select as a checkpoint holds them"
         raise ValueError(
-            f"method {type(recipe.method).__name__} saves only what it adds to a base model, and a "
-            "model from scratch has none: train it with Full first"
+            f"method {name} {promise}, and a model from scratch has none: use Full; or train it "
+            f"with Full first, then {name} on Pretrained(the folder model/ of that run)"
         )
     checkpointing = (
         recipe.training.activation_checkpointing or recipe.training.gradient_checkpointing

@@ -296,7 +296,7 @@ def test_the_card_tells_origin_method_cost_and_how_to_make_it_again(world: World
     cost = world.json("me/soft-prompt", "metrics.json")["cost"]
     for part in (
         "`rows.jsonl`; examples: train ",
-        f"trains {cost['trainable_parameters']:,} of {cost['total_parameters']:,} weights",
+        f"trains {cost['trainable_parameters']:,} of {cost['total_parameters']:,} parameters",
         "PromptTuning(num_virtual_tokens=3",
         "| untouched |",
         "bits per byte (lower is better)",
