@@ -80,6 +80,7 @@ def run(recipe: Recipe) -> Run:
 
     Raises: ValueError where the recipe, its data, its folder or the Hub cannot be used.
     """
+    from finetune.training.trackers import named
     from finetune.verbs.push import push, reserve
 
     start(recipe.training)
@@ -99,7 +100,8 @@ def run(recipe: Recipe) -> Run:
         if repo is not None:
             on_first(lambda: reserve(repo, private))
         on_first(lambda: _begin(folder, prepared, identity))
-        _train_and_score(folder, prepared, args)
+        with named(args, recipe):
+            _train_and_score(folder, prepared, args)
     if repo is not None:
         on_first(lambda: push(folder, repo, private))
     return Run.read(folder)
@@ -217,6 +219,7 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
         return {"diagnosis": asdict(found)}
 
     on_first(lambda: _finish(Run(folder, recipe, metrics | diagnosed()), evaluation))
+    trainer.report(metrics)
 
 
 def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
