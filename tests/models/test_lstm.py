@@ -94,7 +94,7 @@ def test_attention_is_luongs_and_the_decoder_starts_from_the_mean_of_the_source(
     starts = model.start(source.mean(0)).tanh().view(2, 16)
     hidden = model.encoder.embeddings(target)
     for block, start in zip(model.decoder.blocks, starts, strict=True):
-        state = (start.view(1, 1, 16), torch.zeros(1, 1, 16))
+        state = (start[None], torch.zeros(1, 16))
         hidden = hidden + block.rnn(block.norm(hidden), state)[0]
     hidden = model.decoder.norm(hidden)[0]
     context = torch.stack(

@@ -182,9 +182,11 @@ def locked_dropout(hidden: Tensor, rate: float, training: bool) -> Tensor:
 
 
 class _Layer(nn.RNNBase):
-    """One recurrent layer; a single position on a CPU is computed by the cell's own function.
+    """One recurrent layer. It takes and gives `hx`, (h, c), each (batch, hidden) without a first
+    dimension for its number; only an LSTM changes c.
 
-    There oneDNN would bring the weights into its own order anew for each token.
+    A single position on a CPU is computed by the cell's own function: oneDNN would bring the
+    weights into its own order anew for each token.
     """
 
     weight_ih_l0: Tensor
@@ -203,26 +205,32 @@ class _Layer(nn.RNNBase):
 
 class LSTMLayer(_Layer, nn.LSTM):
     def forward(self, input: Any, hx: Any = None) -> Any:
-        if hx is None or not self.is_one_step(input):
-            return super().forward(input, hx)
-        h, c = torch.lstm_cell(input[:, 0], (hx[0][0], hx[1][0]), *self.weights())
-        return h[:, None], (h[None], c[None])
+        h, c = hx
+        if self.is_one_step(input):
+            h, c = torch.lstm_cell(input[:, 0], (h, c), *self.weights())
+            return h[:, None], (h, c)
+        output, (h, c) = super().forward(input, (h[None], c[None]))
+        return output, (h[0], c[0])
 
 
 class GRULayer(_Layer, nn.GRU):
     def forward(self, input: Any, hx: Any = None) -> Any:
-        if hx is None or not self.is_one_step(input):
-            return super().forward(input, hx)
-        h = torch.gru_cell(input[:, 0], hx[0], *self.weights())
-        return h[:, None], h[None]
+        h, c = hx
+        if self.is_one_step(input):
+            h = torch.gru_cell(input[:, 0], h, *self.weights())
+            return h[:, None], (h, c)
+        output, h = super().forward(input, h[None])
+        return output, (h[0], c)
 
 
 class RNNLayer(_Layer, nn.RNN):
     def forward(self, input: Any, hx: Any = None) -> Any:
-        if hx is None or not self.is_one_step(input):
-            return super().forward(input, hx)
-        h = torch.rnn_tanh_cell(input[:, 0], hx[0], *self.weights())
-        return h[:, None], h[None]
+        h, c = hx
+        if self.is_one_step(input):
+            h = torch.rnn_tanh_cell(input[:, 0], h, *self.weights())
+            return h[:, None], (h, c)
+        output, h = super().forward(input, h[None])
+        return output, (h[0], c)
 
 
 CELLS = {"lstm": LSTMLayer, "gru": GRULayer, "rnn": RNNLayer}
@@ -319,19 +327,17 @@ class LSTMBlock(GradientCheckpointingLayer):
         return output
 
     def _run(self, rnn: nn.Module, inputs: Any, h: Tensor, c: Tensor) -> tuple[Any, Tensor, Tensor]:
-        """The outputs, the last h and the last c, which only an LSTM changes."""
-        lstm = self.config.cell_type == "lstm"
-        state: Any = (h[None], c[None]) if lstm else h[None]
+        """The outputs, the last h and the last c."""
         if self.training and self.config.weight_drop:
             weights = {
                 name: dropout(weight, self.config.weight_drop)
                 for name, weight in rnn.named_parameters()
                 if name.endswith("weight_hh_l0")  # within PEFT's wrapper it has a longer name
             }
-            output, state = functional_call(rnn, weights, (inputs, state))  # still the fast kernel
+            # This still runs the fast kernel.
+            output, (h, c) = functional_call(rnn, weights, (inputs, (h, c)))
         else:
-            output, state = rnn(inputs, state)
-        h, c = (state[0][0], state[1][0]) if lstm else (state[0], c)
+            output, (h, c) = rnn(inputs, (h, c))
         return output, h, c
 
 
