@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from finetune.shape import Shape, soft_prompt
+from finetune.shape import Shape, soft_prompt, state_name
 
 if TYPE_CHECKING:
     import torch
@@ -457,7 +457,7 @@ def _inputs(
         len(prompts), soft.num_virtual_tokens, dtype=torch.long, device=model.device
     )
     if soft.peft_type == PeftType.PREFIX_TUNING:
-        plain["past_key_values"] = model.get_prompt(len(prompts) * num_beams)
+        plain[state_name()] = model.get_prompt(len(prompts) * num_beams)
         if causal:  # stand-ins for what is cached already, which transformers cuts off again
             plain["input_ids"] = torch.cat([virtual, input_ids], 1)
             plain["attention_mask"] = torch.cat([virtual, attention_mask], 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -12,6 +12,16 @@ if TYPE_CHECKING:
 
 
 Kind = Literal["text", "classes", "tags", "masked", "ordered", "replaced"]
+STATE_NAMES = frozenset({"past_key_values", "cache"})
+"""What a model keeps of a text goes by the second of these names since transformers 5.24."""
+
+
+def state_name() -> str:
+    """The one of `STATE_NAMES` that the installed transformers uses."""
+    from transformers.modeling_outputs import BaseModelOutputWithPast
+
+    (name,) = STATE_NAMES & {field.name for field in fields(BaseModelOutputWithPast)}
+    return name
 
 
 @dataclass(frozen=True)
