@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from finetune import Completion, Data, Full, PrefixTuning, Recipe, Scratch, Training
+from finetune import (
+    Completion,
+    Data,
+    Full,
+    LoRA,
+    Partial,
+    PrefixTuning,
+    PromptTuning,
+    Recipe,
+    Scratch,
+    Training,
+)
+from finetune.methods import Method
 from finetune.prepare import prepare
 from tests.conftest import build, tokenizer
 
@@ -43,4 +55,22 @@ def test_a_prefix_with_gradient_checkpointing_is_refused(data: Data, tmp_path: P
         training=Training(gradient_checkpointing=True),
     )
     with pytest.raises(ValueError, match="gradient_checkpointing cannot be used with PrefixTuning"):
+        prepare(recipe)
+
+
+@pytest.mark.parametrize(
+    ("method", "promise"),
+    [
+        (Partial("blocks[-2:]"), "Partial keeps the weights that it does not select"),
+        (PromptTuning(2), "PromptTuning saves only what it adds to a base model"),
+        (LoRA(), "LoRA saves only what it adds to a base model"),
+    ],
+)
+def test_a_method_that_needs_a_checkpoint_is_refused_on_a_model_from_scratch(
+    data: Data, method: Method, promise: str
+) -> None:
+    model = Scratch("gpt2", {"n_embd": 8, "n_layer": 3, "n_head": 1}, vocab_size=300)
+    recipe = Recipe(model=model, task=Completion(), data=data, method=method)
+    name = type(method).__name__
+    with pytest.raises(ValueError, match=f"{promise}.* with Full first, then {name} on Pretrained"):
         prepare(recipe)

@@ -296,7 +296,7 @@ def test_the_card_tells_origin_method_cost_and_how_to_make_it_again(world: World
     cost = world.json("me/soft-prompt", "metrics.json")["cost"]
     for part in (
         "`rows.jsonl`; examples: train ",
-        f"trains {cost['trainable_parameters']:,} of {cost['total_parameters']:,} weights",
+        f"trains {cost['trainable_parameters']:,} of {cost['total_parameters']:,} parameters",
         "PromptTuning(num_virtual_tokens=3",
         "| untouched |",
         "bits per byte (lower is better)",
@@ -366,6 +366,8 @@ def test_what_the_hub_refuses_is_one_line_and_the_same_command_goes_on(world: Wo
         ["hf_write", "push", run_, "open", "--public"],
         ["hf_write", "push", lora, "open"],
     ]
+    # As of a run that has no chat template.
+    (Path(lora) / "model" / "chat_template.jinja").unlink()
     said = commands(world.hub, world.folder, given, "pushing")
     lines = (
         "does not know the token: make one",
@@ -386,9 +388,10 @@ def test_what_the_hub_refuses_is_one_line_and_the_same_command_goes_on(world: Wo
     assert len(world.hub.repos["me/broken"].commits) == 2
     assert not world.hub.repos["me/open-base"].private
     # An adapter in the place of a full model: nothing of the full model is left.
+    assert "chat_template.jinja" in world.files("me/broken")
     left = world.files("me/open")
     assert "adapter_model.safetensors" in left
-    assert not {"model.safetensors", "config.json"} & left.keys()
+    assert not {"model.safetensors", "config.json", "chat_template.jinja"} & left.keys()
 
 
 def test_a_card_with_a_folder_for_a_base_is_refused_by_this_hub() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from finetune.methods.adapted import Adapted
 from finetune.methods.selector import Layout, Stack, Weight, check_pattern
-from finetune.shape import Shape
+from finetune.shape import STATE_NAMES, Shape, state_name
 
 if TYPE_CHECKING:
     import torch
@@ -144,7 +144,7 @@ class PrefixTuning(_VirtualTokens):
             "attention" in weight.parts and weight.stack == layout.stacks[-1]
             for weight in layout.weights
         )
-        takes_past = "past_key_values" in inspect.signature(model.forward).parameters
+        takes_past = not STATE_NAMES.isdisjoint(inspect.signature(model.forward).parameters)
         if not decoder or not takes_past or task_type is None:
             raise ValueError(
                 "PrefixTuning: a prefix is past keys and values of a decoder's attention, and "
@@ -469,7 +469,8 @@ def _keys_and_values(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
     training = model.training
     model.train(False)
     with torch.no_grad():
-        cache = model(**inputs, use_cache=True).past_key_values
+        # Not every head hands on the keys and values that its base model gives: Llama's tagger.
+        cache = model.base_model(**inputs, use_cache=True)[state_name()]
     model.train(training)
     if model.config.is_encoder_decoder:
         cache = cache.self_attention_cache

@@ -404,6 +404,7 @@ def new_head(model: Any) -> list[str]:
         (PromptTuning(4), "roberta", "classify"),
         (PromptTuning(4), "distilbert", "classify"),
         (PrefixTuning(4), "gpt2", "classify"),
+        (PrefixTuning(4), "llama", "tag"),
     ],
 )
 def test_a_new_head_trains_and_is_saved(method: Any, name: str, head: str, tmp_path: Path) -> None:
