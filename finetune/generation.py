@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from finetune.shape import Shape
+from finetune.shape import Shape, cache_argument
 
 if TYPE_CHECKING:
     import torch
@@ -456,7 +456,9 @@ def _inputs(
         len(prompts), soft.num_virtual_tokens, dtype=torch.long, device=model.device
     )
     if soft.peft_type == PeftType.PREFIX_TUNING:
-        plain["past_key_values"] = model.get_prompt(len(prompts) * num_beams)
+        cache = cache_argument(_base(model))
+        assert cache is not None, "the method was applied, so the model takes one"
+        plain[cache] = model.get_prompt(len(prompts) * num_beams)
         if causal:  # stand-ins for what is cached already, which transformers cuts off again
             plain["input_ids"] = torch.cat([virtual, input_ids], 1)
             plain["attention_mask"] = torch.cat([virtual, attention_mask], 1)

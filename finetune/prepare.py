@@ -91,9 +91,7 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
             f"method {type(recipe.method).__name__} saves only what it adds to a base model, and a "
             "model from scratch has none: train it with Full first"
         )
-    checkpointing = (
-        recipe.training.activation_checkpointing or recipe.training.gradient_checkpointing
-    )
+    checkpointing = recipe.training.checkpoints_activations
     if checkpointing and isinstance(recipe.method, PrefixTuning):
         raise ValueError(
             "training.gradient_checkpointing cannot be used with PrefixTuning: a prefix "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -78,6 +79,15 @@ TERMS: dict[Kind, dict[str, float]] = {
     "replaced": {"masked": 1.0, "replaced": 50.0},  # Clark et al. 2020, section 2
 }
 """Of the heads that models are pre-trained by, the parts of the loss and what each counts."""
+
+
+def cache_argument(model: PreTrainedModel) -> str | None:
+    """The argument of `forward` for keys and values of earlier tokens. None: there is no such one.
+
+    transformers 5.24 renamed it.
+    """
+    parameters = inspect.signature(model.forward).parameters
+    return next((name for name in ("cache", "past_key_values") if name in parameters), None)
 
 
 @dataclass(frozen=True)

@@ -301,6 +301,7 @@ def test_the_card_tells_origin_method_cost_and_how_to_make_it_again(world: World
         "| untouched |",
         "bits per byte (lower is better)",
         "One prompt at a time",
+        "transformers older than 5.24",
         "hf download me/soft-prompt recipe.json",
         "finetune run --from recipe.json",
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from finetune.methods.adapted import Adapted
 from finetune.methods.selector import Layout, Stack, Weight, check_pattern
-from finetune.shape import Shape
+from finetune.shape import Shape, cache_argument
 
 if TYPE_CHECKING:
     import torch
@@ -144,11 +143,17 @@ class PrefixTuning(_VirtualTokens):
             "attention" in weight.parts and weight.stack == layout.stacks[-1]
             for weight in layout.weights
         )
-        takes_past = "past_key_values" in inspect.signature(model.forward).parameters
-        if not decoder or not takes_past or task_type is None:
+        cache = cache_argument(model)
+        if not decoder or cache is None or task_type is None:
             raise ValueError(
                 "PrefixTuning: a prefix is past keys and values of a decoder's attention, and "
                 f"{name} takes none; use PromptTuning, LoRA or Partial"
+            )
+        if cache != "past_key_values" and task_type in ("SEQ_CLS", "TOKEN_CLS"):
+            raise ValueError(
+                f"PrefixTuning: PEFT 0.21 knows only the older name of the cache that {name} takes "
+                "in transformers 5.24; install transformers<5.24, or use PromptTuning, LoRA or "
+                "Partial"
             )
         prefix = _keys_and_values(model, self._start(model, tokenizer))
         tokens, layers, _, heads, width = prefix.shape

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.reach import hub_answers
-from finetune.shape import HEADS, MULTI_LABEL, SINGLE_LABEL, Head, Kind, names_of
+from finetune.shape import HEADS, MULTI_LABEL, SINGLE_LABEL, Head, Kind, cache_argument, names_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -343,8 +343,8 @@ def read_last_token(model: PreTrainedModel) -> None:
     It finds that of ids, by the pad token's; of embeddings, which is how a soft prompt comes, it
     takes the last position, padding or not. So here the real ones are moved to the end.
     """
-    parameters = inspect.signature(model.forward).parameters
-    causal = {"past_key_values", "position_ids", "inputs_embeds"} <= set(parameters)
+    needed = {cache_argument(model), "position_ids", "inputs_embeds"}
+    causal = needed <= set(inspect.signature(model.forward).parameters)
     if not causal or not type(model).__name__.endswith("ForSequenceClassification"):
         return
 
