@@ -445,7 +445,7 @@ def _caution(adapter: dict[str, Any] | None) -> str:
         )
     if (cautions and task == "CAUSAL_LM") or (kind == "PREFIX_TUNING" and task.endswith("_LM")):
         cautions.append(
-            "transformers older than 5.24: later ones read the cache under another name than PEFT "
+            "Use transformers older than 5.24: later ones read the cache by another name than PEFT "
             "0.21 gives it, and PEFT's `generate` writes wrong text without a word. `finetune "
             "generate` is exact with both."
         )
