@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.training.diverged import Diverged
+
 if TYPE_CHECKING:
     from finetune.generation import Decoding
     from finetune.recipe import Recipe
@@ -21,7 +23,8 @@ OVERRIDES = "overrides of the recipe, e.g. --training.max-steps 10 --data.train 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0: done; 2: the user's mistake, in one line; 130: interrupted. Ours: a traceback."""
+    """0: done; 1: training diverged, and 2: the user's mistake, each in one line; 130: interrupted.
+    Ours: a traceback."""
     arguments, rest = _parser().parse_known_args(argv)
     try:
         if rest and not arguments.takes_overrides:
@@ -32,17 +35,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # the reader has seen enough: `finetune list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Diverged as error:
+        return _failed(error, 1)
     except (ValueError, OSError) as error:
         if not _is_users(error):
             raise
-        if os.environ.get("LOCAL_RANK", "0") != "0":
-            # The first of several processes has mostly met the same error. It says so, and its
-            # launcher then ends this one.
-            signal.signal(signal.SIGTERM, lambda *_: os._exit(2))
-            time.sleep(30)
-        print(f"finetune: {error}", file=sys.stderr)
-        return 2
+        return _failed(error, 2)
     return 0
+
+
+def _failed(error: Exception, code: int) -> int:
+    """Says what the error says; gives the exit code."""
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        # The first of several processes has mostly met the same error. It says so, and its
+        # launcher then ends this one.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(code))
+        time.sleep(30)
+    print(f"finetune: {error}", file=sys.stderr)
+    return code
 
 
 def _is_users(error: BaseException) -> bool:

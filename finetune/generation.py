@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from finetune.shape import Shape, cache_argument
+from finetune.shape import Shape, cache_argument, soft_prompt
 
 if TYPE_CHECKING:
     import torch
@@ -448,10 +448,10 @@ def _inputs(
     attention_mask = torch.tensor(mask, device=model.device)
     plain = {"input_ids": input_ids, "attention_mask": attention_mask}
     start = width if causal else 1  # an encoder-decoder's output begins with its start token
-    if not (isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning):
+    soft = soft_prompt(model)
+    if soft is None:
         return plain, start
-
-    soft = model.active_peft_config
+    assert isinstance(model, PeftModel)
     virtual = torch.ones(
         len(prompts), soft.num_virtual_tokens, dtype=torch.long, device=model.device
     )

@@ -25,6 +25,7 @@ def overridden(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
 
     if not arguments:
         return recipe
+    arguments = _with_pairs(arguments)
     parsed: Recipe = parse(Recipe, recipe, arguments, prog=f"finetune run {recipe.name}")
     # A file for --data.train is other data: which keys were given decides what is dropped.
     given = {
@@ -33,6 +34,41 @@ def overridden(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
         if f.init and any(_names(argument, f"data.{f.name}") for argument in arguments)
     }
     return replace(parsed, data=recipe.data.overridden(**given))
+
+
+COLUMNS = "--data.columns"
+
+
+def _with_pairs(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the columns as pairs of words, also where they are typed THEIRS=OURS.
+
+    Raises: ValueError for names that are no pairs, or one that stands twice.
+    """
+    others: list[str] = []
+    names: list[str] = []
+    reading = False
+    for argument in arguments:
+        if argument.startswith("--"):
+            flag, _, first = argument.partition("=")
+            reading = flag == COLUMNS
+            if reading:
+                names += [first] if first else []
+                continue
+        (names if reading else others).append(argument)
+    if COLUMNS not in [argument.partition("=")[0] for argument in arguments]:
+        return others
+    joined = [name.partition("=") for name in names if "=" in name]
+    how = f"{COLUMNS} takes pairs, THEIRS=OURS or THEIRS OURS, e.g. {COLUMNS} question=source"
+    if joined and len(joined) < len(names):
+        alone = next(name for name in names if "=" not in name)
+        raise ValueError(f"{how}: {alone!r} stands without = among names with it")
+    if joined:
+        names = [name for theirs, _, ours in joined for name in (theirs, ours)]
+    if not names or len(names) % 2 or not all(names):
+        raise ValueError(f"{how}: {', '.join(map(repr, names)) or 'nothing'} is no list of pairs")
+    if twice := [name for name in names[::2] if names[::2].count(name) > 1]:
+        raise ValueError(f"{COLUMNS} renames {twice[0]!r} twice")
+    return [*others, COLUMNS, *names]
 
 
 def _names(argument: str, key: str) -> bool:

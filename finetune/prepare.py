@@ -42,7 +42,9 @@ class Prepared:
         """What a user should know before training."""
         training, method = self.recipe.training, self.recipe.method
         parameters = self.model.num_parameters()
-        warnings = []
+        warnings = list(self.splits.warnings)
+        for split, encoded in self.encoded.items():
+            warnings += [f"{split}: {warning}" for warning in encoded.warnings]
         if training.learning_rate is None and parameters >= LARGE:
             warnings.append(
                 f"learning rate {method.learning_rate:g}: {type(method).__name__}'s default, "
@@ -84,7 +86,7 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
 
     set_seed(recipe.training.seed)
     task = recipe.task
-    splits = splits or recipe.data.load(task.inputs)
+    splits = splits or recipe.data.load(task.inputs, task.columns)
     splits.require(task.columns)
     if isinstance(recipe.model, Scratch) and not isinstance(recipe.method, Full | Partial):
         raise ValueError(
@@ -114,6 +116,9 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
                     f"training.{name} {value} cannot be used with task.consecutive: {why}"
                 )
     head = task.head(splits)
+    if head.names:
+        notes = splits.disagreements(task.inputs, task.targets, ordered=not head.multi_label)
+        splits = replace(splits, notes=(*splits.notes, *notes))
     fitting = Full | Partial | LoRA if head.kind == "masked" else Full | Partial
     if head.terms and not isinstance(recipe.method, fitting):
         raise ValueError(

@@ -14,6 +14,7 @@ from transformers import TrainingArguments
 
 from finetune.data import Data
 from finetune.generation import Decoding
+from finetune.limits import CHOICES, LIMITS
 from finetune.methods import Full, Method
 from finetune.models import Pretrained, Scratch
 from finetune.tasks import (
@@ -52,6 +53,7 @@ OWNED = {
     "do_predict": "the verb: `finetune generate`",
     "resume_from_checkpoint": "the same command again resumes",
     "restore_callback_states_from_checkpoint": "the same command again resumes, exactly",
+    "logging_nan_inf_filter": "a loss that is not finite stops the run",
     "use_cache": "training never needs it, generation always uses it",
     "hub_token": "the environment variable HF_TOKEN; a recipe is written into the run folder",
     "hub_strategy": "training.push_to_hub pushes once, at the end",
@@ -119,14 +121,32 @@ class Training(TrainingArguments):
             )
         return self.hub_model_id if self.push_to_hub else None
 
-    def resolve(
-        self, output_dir: Path, *, learning_rate: float, metric: str, validated: bool
-    ) -> TrainingArguments:
-        """Hugging Face's own arguments, checked and derived by their own code."""
+    def check(self) -> None:
+        """Raises: ValueError for a setting that cannot be honoured, as far as it shows by itself.
+
+        This needs neither data nor a model, so that a run asks for it first.
+        """
         untouched = Training()
         for name, instead in OWNED.items():
             if getattr(self, name) != getattr(untouched, name):
                 raise ValueError(f"training.{name} is set by the pipeline; instead: {instead}")
+        for name, limit in LIMITS.items():
+            value = getattr(self, name)
+            if not limit.allows(value):
+                raise ValueError(f"training.{name} is {value!r}; it must be {limit}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                allowed = ", ".join(map(str, choices))
+                raise ValueError(
+                    f"training.{name} is {getattr(self, name)!r}; it must be one of {allowed}"
+                )
+        _check_reporters(self.report_to)
+
+    def resolve(
+        self, output_dir: Path, *, learning_rate: float, metric: str, validated: bool
+    ) -> TrainingArguments:
+        """Hugging Face's own arguments, checked and derived by their own code."""
+        self.check()
         values = {f.name: getattr(self, f.name) for f in fields(TrainingArguments) if f.init}
         values |= {"output_dir": str(output_dir), "remove_unused_columns": False}
         values["learning_rate"] = (
@@ -150,16 +170,12 @@ class Training(TrainingArguments):
         if values["load_best_model_at_end"] and self.eval_strategy == "no":
             values["load_best_model_at_end"] = False
         values["restore_callback_states_from_checkpoint"] = True  # else patience begins anew
-        if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
-            raise ValueError(
-                f"training.early_stopping_patience is {self.early_stopping_patience}; it must be "
-                "at least 1, or None for none"
-            )
+        values["logging_nan_inf_filter"] = False  # it would hide a loss that is not finite
         by_steps = self.eval_strategy == self.save_strategy == "steps"
         if values["load_best_model_at_end"] and by_steps:
             # Trainer would forget the best weights of an evaluation at which it does not save.
             evaluated = self.logging_steps if self.eval_steps is None else self.eval_steps
-            if self.save_steps == untouched.save_steps:
+            if self.save_steps == Training.save_steps:
                 values["save_steps"] = evaluated
             elif self.save_steps != evaluated:
                 raise ValueError(
@@ -168,9 +184,46 @@ class Training(TrainingArguments):
                     "load_best_model_at_end false"
                 )
         try:
-            return TrainingArguments(**values)
-        except ValueError as error:
+            args = TrainingArguments(**values)
+            _check_schedule(args)
+        except (ValueError, TypeError, ImportError) as error:
             raise ValueError(f"training: {' '.join(str(error).split())}") from error
+        return args
+
+
+def _check_reporters(wanted: str | list[str] | None) -> None:
+    """Raises: ValueError for a tracker that does not exist, or whose package is not installed."""
+    from transformers.integrations.integration_utils import (
+        INTEGRATION_TO_CALLBACK,
+        get_available_reporting_integrations,
+    )
+
+    names = [] if wanted is None else [wanted] if isinstance(wanted, str) else wanted
+    installed = [*get_available_reporting_integrations(), "all", "none"]
+    for name in names:
+        if name not in installed:
+            known = "is not installed" if name in INTEGRATION_TO_CALLBACK else "does not exist"
+            raise ValueError(
+                f"training.report_to {name!r} {known}; here are: {', '.join(installed)}"
+            )
+
+
+def _check_schedule(args: TrainingArguments) -> None:
+    """Raises: ValueError or TypeError for a schedule without the settings that it needs."""
+    from torch.optim import SGD
+    from transformers import get_scheduler
+
+    steps = 100  # as good as any other number
+    settings = args.lr_scheduler_kwargs
+    if isinstance(settings, str):  # JSON would have been read by now
+        raise TypeError(f"lr_scheduler_kwargs {settings!r} is no JSON object")
+    get_scheduler(
+        args.lr_scheduler_type,
+        SGD([torch.zeros(1, requires_grad=True)], lr=1.0),
+        num_warmup_steps=args.get_warmup_steps(steps),
+        num_training_steps=steps,
+        scheduler_specific_kwargs=settings,
+    )
 
 
 @dataclass(frozen=True)
@@ -204,12 +257,18 @@ class Recipe:
             raise ValueError(f"recipe.json does not fit this version: {error}") from error
 
     def identity(self, fingerprint: str) -> str:
-        """A hash of all that decides the result: the recipe and the content of its data.
+        """A hash of all that decides the result: the recipe, and the content of its data
+        (`fingerprint`) and of its base model.
 
-        Where the run lies, what the arm is called and what is printed do not count.
+        Where the run and the base model lie, what the arm is called and what is printed do not
+        count. Raises: ValueError where the base model cannot be found.
         """
         values = self.to_dict()
         del values["name"]
+        # The same weights are the same model, wherever they lie.
+        for name in PLACES:
+            values["model"].pop(name, None)
+        values["model"]["content"] = self.model.fingerprint()
         # The same rows are the same data, wherever they lie.
         values["data"] = fingerprint
         if self.data.augment is not None:
@@ -225,6 +284,9 @@ class Recipe:
 
 RISING = ("macro_f1", "entity_f1")
 """Of the tasks' metrics those of which more is better."""
+
+PLACES = ("name", "revision", "tokenizer")
+"""Fields of a model that say where its files lie; what counts is what is in them."""
 
 UNSEEN = (
     "output_dir",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from peft import PeftModel, PromptLearningConfig
     from transformers import PreTrainedConfig, PreTrainedModel
 
 
@@ -103,11 +103,8 @@ class Shape:
 
     @classmethod
     def of(cls, model: PreTrainedModel | PeftModel) -> Shape:
-        from peft import PeftModel
-
-        prompt_tokens = 0
-        if isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning:
-            prompt_tokens = model.active_peft_config.num_virtual_tokens
+        prompt = soft_prompt(model)
+        prompt_tokens = 0 if prompt is None else prompt.num_virtual_tokens
         config = model.config.to_dict()
         # T5 keeps an n_positions it does not use: its positions are relative.
         relative = "relative_attention_num_buckets" in config
@@ -123,6 +120,20 @@ class Shape:
             recurrent=config["model_type"] == "lstm",
             head=Head.of(model),
         )
+
+
+def soft_prompt(model: PreTrainedModel | PeftModel) -> PromptLearningConfig | None:
+    """The settings of the soft prompt or prefix that the model puts before every text.
+
+    None where it has none, and inside `model.disable_adapter()`.
+    """
+    from peft import PeftModel, PromptLearningConfig
+
+    # PEFT's own forward leaves the prompt out there; what reads the config alone would not.
+    if not isinstance(model, PeftModel) or not model.has_active_enabled_adapter:
+        return None
+    config = model.active_peft_config
+    return config if isinstance(config, PromptLearningConfig) else None
 
 
 def _taken(model: PreTrainedModel | PeftModel) -> int:

@@ -37,7 +37,7 @@ from transformers import (
 
 from finetune.generation import Decoding, foreign_script, generate, stream
 from finetune.models.tokenizers import train_tokenizer
-from finetune.shape import cache_argument
+from finetune.shape import Shape, cache_argument
 from tests.conftest import build, tokenizer
 
 METHODS = ["plain", "lora", "ia3", "prompt", "p_tuning", "prefix"]
@@ -321,6 +321,27 @@ def test_no_padding_stands_between_a_soft_prompt_and_its_text() -> None:
     generate(model, tokenizer("gpt2"), encode("gpt2"), Decoding(max_new_tokens=1))
     assert (masks[0].diff(dim=1) >= 0).all()
     assert (masks[0] == 0).any()
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_a_switched_off_adapter_leaves_the_plain_model(kind: str, method: str) -> None:
+    model, plain, tok = adapted(kind, method), build(kind), tokenizer(kind)
+    prompts = encode(kind)
+    decodings = (Decoding(max_new_tokens=6), Decoding(max_new_tokens=4, num_beams=3))
+    # As long as the plain model takes: no room is left for a prompt.
+    longest = [[5] * (128 - 6)]
+    changed = generate(model, tok, prompts, decodings[0])
+    with model.disable_adapter():
+        assert Shape.of(model) == Shape.of(plain)
+        for decoding in decodings:
+            texts = generate(plain, tok, prompts, decoding)
+            assert generate(model, tok, prompts, decoding) == texts
+            assert "".join(stream(model, tok, prompts[0], decoding)) == texts[0][0]
+        assert generate(model, tok, longest, decodings[0]) == generate(
+            plain, tok, longest, decodings[0]
+        )
+    assert changed != generate(plain, tok, prompts, decodings[0])
+    assert generate(model, tok, prompts, decodings[0]) == changed
 
 
 def test_the_order_and_the_batch_size_change_nothing(kind: str) -> None:

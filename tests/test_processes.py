@@ -54,13 +54,17 @@ LABELLED: dict[str, tuple[str, list[Any]]] = {
     ),
     "tags": ("Tagging(max_tokens=12)", tagged(60)),
 }
-RESUMED = "eval_strategy='steps', eval_steps=2, save_strategy='steps', save_steps=2"
+RESUMED = (
+    "num_train_epochs=2, eval_strategy='steps', eval_steps=4, save_strategy='steps', save_steps=4"
+)
 ARMS = {
     "full": ("gpt2", "Full()", ""),
     "partial": ("t5", 'Partial("decoder.blocks[-1:]")', "gradient_checkpointing=True"),
     "lora": ("gpt2", "LoRA()", "gradient_accumulation_steps=2, num_train_epochs=2"),
     "prompt": ("gpt2", "PromptTuning()", "dataloader_drop_last=True, num_train_epochs=2"),
     "grouped": ("gpt2", "Full()", "train_sampling_strategy='group_by_length', num_train_epochs=2"),
+    "rebalanced": ("gpt2", "Full()", "train_sampling_strategy='batch_rebalance'"),
+    "diverged": ("gpt2", "Full()", "learning_rate=1e30"),
     "lstm": ("lstm", "Full()", ""),
     "lstm_lora": ("lstm", "LoRA()", ""),
     "carried": ("lstm", "Full()", "gradient_accumulation_steps=2, num_train_epochs=2"),
@@ -87,7 +91,7 @@ class Launched:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
-    """Every arm by two processes, started once; of the last, one process dies at its third step."""
+    """Every arm by two processes, started once; of the last, one dies in its second epoch."""
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("processes"))
     for kind in ("gpt2", "t5"):
@@ -210,11 +214,33 @@ def test_streams_of_two_processes_are_those_of_one(two: Launched) -> None:
         assert sorted(found[0] + found[1]) == sorted(read)
 
 
-def test_grouped_by_length_each_row_is_read_once_an_epoch(two: Launched) -> None:
-    by_step = [rows("two", "grouped", rank) for rank in (0, 1)]
-    read = Counter(row for steps in by_step for found in steps.values() for row in found)
-    assert set(read.values()) == {2}  # epochs
-    assert len(read) == 46
+@pytest.mark.parametrize("arm", ["grouped", "rebalanced"])
+def test_batches_of_like_lengths_are_the_same_for_processes_and_accumulation(
+    arm: str, two: Launched
+) -> None:
+    watched(arm, "one", 8)
+    watched(arm, "accumulated", 4, accumulation=2)
+    folders = ("one", "accumulated", "two")
+    first, *others = (losses(Path(folder, arm)) for folder in folders)
+    assert len(first) >= 6
+    for other in others:
+        assert other == pytest.approx(first, abs=1e-4)
+    by_step = [rows("one", arm, 0), rows("accumulated", arm, 0)]
+    both = [rows("two", arm, rank) for rank in (0, 1)]
+    by_step.append({step: read + both[1][step] for step, read in both[0].items()})
+    sets = [{step: sorted(read) for step, read in steps.items()} for steps in by_step]
+    assert sets[0] == sets[1] == sets[2]
+    epochs = Counter(row for read in sets[0].values() for row in read)
+    assert len(epochs) == 46
+    assert set(epochs.values()) == {2 if arm == "grouped" else 1}
+
+
+def test_all_processes_stop_where_training_diverges(two: Launched) -> None:
+    first, second = (Path(f"two-diverged-{rank}.txt").read_text() for rank in (0, 1))
+    assert first == second
+    assert "is not a finite number at step 2, which read rows.jsonl, line " in first
+    assert not Path("two/diverged/metrics.json").exists()
+    assert not Path("two/diverged/model").exists()
 
 
 def test_one_process_of_two_prints_and_writes(two: Launched) -> None:
@@ -236,7 +262,7 @@ def test_a_process_that_dies_ends_the_other_and_the_run_goes_on_where_it_was(
         run(recipe("killed", "two", 4))
     again = ["--training.output-dir", "two/killed", "--training.per-device-train-batch-size", "4"]
     resumed = launch("finetune", "run", "mine/killed.py", *again)
-    assert resumed.stdout.count("resumes from checkpoint-2") == 1, resumed.stderr
+    assert resumed.stdout.count("resumes from checkpoint-8") == 1, resumed.stderr
     watched("lasting", "one", 8)
     assert losses(Path("two/killed")) == pytest.approx(losses(Path("one/lasting")), abs=1e-4)
 

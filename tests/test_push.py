@@ -31,6 +31,7 @@ from finetune import (
 )
 from finetune.cli import main
 from finetune.methods import Method
+from finetune.shape import cache_argument
 from tests.conftest import WORDS, build, tokenizer
 from tests.hub import Failure, Hub, Repo
 
@@ -232,7 +233,8 @@ def test_plain_libraries_read_the_same_answers_with_the_snippet_as_it_is_printed
     names = [f"me/{name}" for name in METHODS]
     answers = client(world.hub, world.folder, SNIPPETS, [names, PROMPTS], "reading")
     assert len({*map(str, answers.values())}) == len(METHODS)
-    for name in METHODS:
+    renamed = cache_argument(build("gpt2")) != "past_key_values"  # of which the card warns
+    for name in METHODS.keys() - ({"soft-prompt", "prefix"} if renamed else set()):
         assert [text.removesuffix("\n") for text in answers[f"me/{name}"]] == world.texts[name]
     assert world.hub.unknown == []
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from finetune import (
@@ -20,6 +23,7 @@ from finetune import (
     LanguageModeling,
     LoRA,
     Partial,
+    PrefixTuning,
     Pretrained,
     PromptTuning,
     Recipe,
@@ -30,6 +34,8 @@ from finetune import (
 )
 from finetune.methods import Method
 from finetune.models.saved import open_saved
+from finetune.training.trainer import FinetuneTrainer
+from finetune.verbs.run import is_finished
 from tests.conftest import WORDS, build, kill, tokenizer, weights
 
 
@@ -103,6 +109,21 @@ def test_an_adapter_reloads_to_the_same_scores(recipe: Recipe, method: Method) -
     assert [text[0].strip() for text in texts] == [row["prediction"] for row in rows]
 
 
+def test_the_untouched_model_is_the_same_under_every_method(recipe: Recipe, tmp_path: Path) -> None:
+    once = replace(recipe, training=replace(recipe.training, max_steps=1, eval_strategy="no"))
+    methods: list[Method] = [
+        LoRA(r=2),
+        PromptTuning(num_virtual_tokens=3),
+        PrefixTuning(num_virtual_tokens=3),
+    ]
+    untouched = [
+        run(elsewhere(replace(once, method=method), tmp_path / str(number))).metrics["untouched"]
+        for number, method in enumerate(methods)
+    ]
+    assert untouched[1] == untouched[0]
+    assert untouched[2] == untouched[0]
+
+
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(
     recipe: Recipe, tmp_path: Path
 ) -> None:
@@ -148,11 +169,136 @@ def test_a_different_run_in_the_folder_is_refused_and_says_what_differs(recipe: 
         run(recipe)
 
 
+@pytest.mark.parametrize("kind", ["gpt2"])
+def test_another_base_in_the_same_folder_is_another_run(recipe: Recipe, tmp_path: Path) -> None:
+    training = replace(recipe.training, max_steps=1, eval_strategy="no")
+    recipe = replace(recipe, method=LoRA(r=2), training=training)
+    first = run(recipe)
+    manifest_file = first.folder / "manifest.json"
+    manifest = json.loads(manifest_file.read_text())
+    shutil.copytree(tmp_path / "base", tmp_path / "moved")
+    moved = replace(recipe, model=Pretrained(str(tmp_path / "moved")))
+    assert run(moved).metrics == first.metrics  # the same weights elsewhere
+    build("gpt2", seed=1).save_pretrained(str(tmp_path / "base"))
+    with pytest.raises(ValueError, match=r"a different run \(the content of the base model\)"):
+        run(recipe)
+    with pytest.raises(ValueError, match=r"its base .*/base' has other content than when it was"):
+        open_saved(str(first.folder))
+    (first.folder / "metrics.json").unlink()
+    with pytest.raises(ValueError, match="the content of the base model"):
+        run(recipe)  # nor does it resume
+    del manifest["model_fingerprint"]
+    manifest_file.write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="holds a run of an older version of finetune"):
+        run(recipe)
+
+
+@pytest.mark.parametrize("kind", ["gpt2"])
+def test_versions_that_changed_since_a_run_was_begun_are_named_and_kept(
+    recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    logged: list[str],
+) -> None:
+    kill(recipe, monkeypatch)
+    file = recipe.folder / "manifest.json"
+    begun = json.loads(file.read_text())
+    begun["versions"]["torch"], begun["code"] = "2.0.0", "0" * 40
+    file.write_text(json.dumps(begun))
+    (checkpoint,) = (recipe.folder / "checkpoints").glob("checkpoint-*/model.safetensors")
+    kept = load_file(checkpoint)
+    less = {name: weight for name, weight in kept.items() if "h.1.mlp" not in name}
+    save_file(less, checkpoint, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"checkpoints lacks 4 weights \(transformer\.h\.1\.mlp"):
+        run(recipe)
+    save_file(kept, checkpoint, metadata={"format": "pt"})
+    capsys.readouterr()
+    result = run(recipe)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "begun with" in line]
+    assert line.startswith("warning: the run was begun with torch 2.0.0, now ")
+    assert f"finetune's source {'0' * 40}, now " in line
+    assert "transformers" not in line
+    manifest = json.loads((result.folder / "manifest.json").read_text())
+    assert manifest["versions"]["torch"] == version("torch")
+    assert manifest["begun"] == {name: begun[name] for name in ("started", "code", "versions")}
+    # The tied head, which no checkpoint holds, when it resumed and when it took the best weights.
+    assert [line for line in logged if "missing keys" in line] == []
+
+
 def test_a_folder_with_other_files_is_refused(recipe: Recipe, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match="holds no run"):
         run(recipe)
+
+
+@pytest.mark.parametrize("kind", ["gpt2"])
+def test_a_start_that_trained_nothing_never_refuses_another_recipe(
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    started = replace(recipe, training=replace(recipe.training, save_steps=4, eval_steps=4))
+    kill(started, monkeypatch)
+    run_folder = tmp_path / "run"
+    incomplete = run_folder / "checkpoints" / "checkpoint-9"
+    incomplete.mkdir()
+    other = replace(recipe, training=replace(recipe.training, learning_rate=1e-3))
+    again = run(other)
+    assert "which trained nothing: starts anew" in capsys.readouterr().out
+    fresh = run(elsewhere(other, tmp_path / "fresh"))
+    assert losses(again) == losses(fresh)
+    assert again.metrics["untouched"] == fresh.metrics["untouched"]
+    assert not incomplete.exists()
+    # A start that was killed between its first two files:
+    for name in run_folder.iterdir():
+        shutil.rmtree(name) if name.is_dir() else name.unlink()
+    (run_folder / "recipe.json").write_text("{}")
+    assert not is_finished(run_folder, recipe, "any")
+
+
+@pytest.mark.parametrize("kind", ["gpt2"])
+def test_a_run_that_is_running_is_neither_overwritten_nor_joined(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(recipe, training=replace(recipe.training, learning_rate=0.5))
+    step = FinetuneTrainer.training_step
+    refused: list[str] = []
+
+    def starts_a_second(self: FinetuneTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if not refused:
+            for second in (recipe, other):
+                with pytest.raises(ValueError, match="is running") as caught:
+                    run(second)
+                refused.append(str(caught.value))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(FinetuneTrainer, "training_step", starts_a_second)
+    finished = run(recipe)
+    assert len(refused) == 2
+    assert "\n" not in refused[0]
+    assert run(recipe).metrics == finished.metrics
+
+
+@pytest.mark.parametrize("kind", ["gpt2"])
+def test_a_killed_process_holds_no_run(recipe: Recipe, tmp_path: Path) -> None:
+    lock = tmp_path / "run" / "running.lock"
+    lock.parent.mkdir()
+    code = (
+        f"from filelock import FileLock; lock = FileLock({str(lock)!r}); lock.acquire();"
+        "print(flush=True); input()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    with pytest.raises(ValueError, match="is running"):
+        is_finished(lock.parent, recipe, "any")
+    holder.kill()
+    holder.communicate()
+    assert not is_finished(lock.parent, recipe, "any")
 
 
 def test_a_mistake_leaves_nothing_behind(recipe: Recipe, tmp_path: Path, kind: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from finetune import Recipe, run
 from finetune.studies import load
+from finetune.training.diverged import Diverged
 from finetune.training.trainer import FinetuneTrainer
 
 RANK = os.environ.get("RANK", "0")
@@ -24,21 +25,27 @@ def recipe(arm: str, folder: str, batch: int) -> Recipe:
     return replace(found, training=replace(found.training, **place))
 
 
-def watched(arm: str, folder: str, batch: int) -> None:
+def watched(arm: str, folder: str, batch: int, accumulation: int | None = None) -> None:
     """Runs an arm and writes down the rows of each step; of `killed`, the second process dies."""
     step = FinetuneTrainer.training_step
     rows: dict[int, list[int]] = {}
 
     def watch(self: FinetuneTrainer, model: Any, inputs: Any, *rest: Any) -> Any:
         rows.setdefault(self.state.global_step, []).extend(inputs["row"].tolist())
-        if (arm, RANK, self.state.global_step) == ("killed", "1", 2):
+        if (arm, RANK, self.state.global_step) == ("killed", "1", 8):
             Path("died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return step(self, model, inputs, *rest)
 
     FinetuneTrainer.training_step = watch  # type: ignore  # to look on
     try:
-        run(recipe(arm, folder, batch))
+        made = recipe(arm, folder, batch)
+        if accumulation is not None:
+            several = replace(made.training, gradient_accumulation_steps=accumulation)
+            made = replace(made, training=several)
+        run(made)
+    except Diverged as error:
+        Path(f"{folder}-{arm}-{RANK}.txt").write_text(str(error))
     finally:
         FinetuneTrainer.training_step = step  # type: ignore[method-assign]  # as it was
     Path(f"{folder}-{arm}-{RANK}.json").write_text(json.dumps(rows))

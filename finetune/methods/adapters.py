@@ -474,7 +474,8 @@ def _keys_and_values(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
     training = model.training
     model.train(False)
     with torch.no_grad():
-        cache = model(**inputs, use_cache=True).past_key_values
+        # Not every head hands on the keys and values that its base model gives: Llama's tagger.
+        cache = model.base_model(**inputs, use_cache=True).past_key_values
     model.train(training)
     if model.config.is_encoder_decoder:
         cache = cache.self_attention_cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -72,15 +71,6 @@ def diagnose(
     """
     trained = [point for point in history if "loss" in point]
     judged = [point for point in history if "eval_loss" in point]
-    numbers = [point["eval_loss"] for point in judged]
-    for point in trained:
-        numbers += [point["loss"], point.get("grad_norm", 0.0)]  # Trainer hides a loss that is NaN
-    if not all(map(math.isfinite, numbers)):
-        return Diagnosis(
-            "diverged",
-            "The loss or its gradient stopped being a number. Try a lower learning rate, warm-up "
-            "steps, or bf16 in place of fp16.",
-        )
     nothing = _nothing_learned(metrics, metric)
     if not judged:
         if nothing:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
+from transformers.trainer_pt_utils import BatchRebalanceSampler
 
 from finetune.tasks.encoded import IGNORED
 
@@ -62,29 +63,49 @@ class Rows(Dataset[Any]):
 
 
 class Filled(Sampler[int]):
-    """The rows of an epoch in the sampler's order, filled up with blanks to a `whole` number.
+    """The rows of an epoch in the sampler's order, filled up with blanks to a multiple of `whole`.
 
-    Left to accelerate, some rows would be read twice where the processes' batches do not come out
-    even; and once dropout has used their random numbers unequally, each process would group by
-    length in an order of its own, and miss rows.
+    The order is drawn from the seed and the epoch alone: the number of processes, the accumulated
+    batches and an interruption do not change it. Left to accelerate, some rows would be read twice
+    where the processes' batches do not come out even.
     """
 
-    def __init__(self, sampler: Any, seed: int, whole: int) -> None:
-        self.sampler, self.seed, self.whole = sampler, seed, whole
-        self.sampler.generator = torch.Generator()
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by accelerate at the start of each."""
-        self.epoch = epoch
+    def __init__(self, sampler: Any, rows: Rows, whole: int) -> None:
+        self.sampler, self.rows, self.whole = sampler, rows, whole
 
     def __len__(self) -> int:
         return -(-len(self.sampler) // self.whole) * self.whole
 
     def __iter__(self) -> Iterator[int]:
-        self.sampler.generator.manual_seed(self.seed + self.epoch)
+        self.sampler.generator = torch.Generator().manual_seed(self.rows.seed + self.rows.epoch)
         yield from self.sampler
         yield from repeat(BLANK, len(self) - len(self.sampler))
+
+
+class Rebalanced(BatchRebalanceSampler):
+    """Batches of equal cost, drawn from the seed and the epoch alone.
+
+    Hugging Face's own draws the same order for every seed. It repeats rows to fill the last step
+    where they are fewer than its batches; here blanks fill it.
+    """
+
+    def __init__(self, rows: Rows, **settings: Any) -> None:
+        super().__init__(seed=rows.seed, **settings)
+        self.rows = rows
+        self._read: set[int] = set()
+
+    def __iter__(self) -> Iterator[list[int]]:
+        # accelerate does not tell the epoch to a sampler whose first batches are skipped.
+        self.set_epoch(self.rows.epoch)
+        self._read.clear()
+        yield from super().__iter__()  # type: ignore[no-untyped-call]  # transformers'
+
+    def _yield_global_batch(self, batch_indices: list[int]) -> Iterator[list[int]]:
+        unread = []
+        for row in batch_indices:
+            unread.append(BLANK if row in self._read else row)
+            self._read.add(row)
+        yield from super()._yield_global_batch(unread)  # type: ignore[no-untyped-call]  # as above
 
 
 class Streams(Sampler[int]):

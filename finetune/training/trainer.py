@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from math import log
+from math import isfinite, log
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
+from accelerate.utils import gather_object
+from torch.distributed.tensor import DTensor
 from transformers import (
     EarlyStoppingCallback,
     Trainer,
@@ -28,10 +30,13 @@ from transformers.trainer_utils import EvalLoopOutput
 from finetune.batching import Collate
 from finetune.evaluation.evaluate import label_statistics, scored_as
 from finetune.evaluation.scores import parts_scores
+from finetune.models.sound import named
 from finetune.processes import is_first
-from finetune.tasks import Classification, Tagging
+from finetune.strict_json import dumps
+from finetune.tasks import Classification, Completion, Tagging
 from finetune.tasks.encoded import IGNORED
 from finetune.training.carried import Carried
+from finetune.training.diverged import Diverged
 from finetune.training.loss import (
     FOCUS,
     Objective,
@@ -42,7 +47,7 @@ from finetune.training.loss import (
     scored_labels,
     token_nats,
 )
-from finetune.training.order import BLANK, Balanced, Filled, Rows, Streams
+from finetune.training.order import BLANK, Balanced, Filled, Rebalanced, Rows, Streams
 from finetune.training.pretraining import parts, scored_parts
 
 if TYPE_CHECKING:
@@ -55,6 +60,40 @@ if TYPE_CHECKING:
     from finetune.tasks.encoded import Encoded
 
 
+def check_training(prepared: Prepared, args: TrainingArguments) -> None:
+    """Raises: ValueError for training arguments that do not go with the task or the model, and for
+    an optimizer whose package is not installed. A run asks before it writes anything."""
+    task, encoded = prepared.recipe.task, prepared.encoded["train"]
+    if encoded.drawn is not None and args.dataloader_persistent_workers:
+        raise ValueError(
+            "training.dataloader_persistent_workers: workers that outlive an epoch would "
+            f"draw the same again; {type(task).__name__} draws anew"
+        )
+    if args.n_gpu > 1 and (encoded.consecutive or len(prepared.shape.head.terms) > 1):
+        name = "task.consecutive" if encoded.consecutive else type(task).__name__
+        raise ValueError(
+            f"{name} with {args.n_gpu} GPUs in one process: start one for each, "
+            f"torchrun --nproc_per_node {args.n_gpu}"
+        )
+    resampled = isinstance(task, Classification | Tagging) and task.imbalance == "resample"
+    if resampled and args.train_sampling_strategy != "random":
+        raise ValueError(
+            f"training.train_sampling_strategy {args.train_sampling_strategy} cannot be "
+            "used with task.imbalance resample, which draws the rows itself"
+        )
+    try:
+        Trainer.get_optimizer_cls_and_kwargs(args, prepared.model)
+    except (ImportError, ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"training.optim {prepared.recipe.training.optim} cannot be used: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+
+
+SHOWN_ROWS = 4
+"""Rows that the message of a diverged run names."""
+
+
 class FinetuneTrainer(Trainer):
     """Hugging Face's Trainer over a `Prepared`.
 
@@ -65,6 +104,7 @@ class FinetuneTrainer(Trainer):
     loss_is_scaled_for_ga = True
 
     def __init__(self, prepared: Prepared, args: TrainingArguments) -> None:
+        check_training(prepared, args)
         if args.ddp_find_unused_parameters is None:
             # Whatever a method trains is used at every step. Looking for what is not costs time,
             # warns, and fails with gradient checkpointing.
@@ -88,27 +128,13 @@ class FinetuneTrainer(Trainer):
             compute_loss_func=mean_nats,
         )
         self._prepared = prepared
+        self._rows = rows
+        self._read: list[tuple[Tensor, Tensor]] = []
         self._head = prepared.shape.head
         self._objective = self._charged(args)
-        if rows.drawn is not None:
-            if args.dataloader_persistent_workers:
-                raise ValueError(
-                    "training.dataloader_persistent_workers: workers that outlive an epoch would "
-                    f"draw the same again; {type(prepared.recipe.task).__name__} draws anew"
-                )
-            self.add_callback(Epochs(rows))
-        if len(self._head.terms) > 1 and args.n_gpu > 1:
-            raise ValueError(
-                f"{type(prepared.recipe.task).__name__} with {args.n_gpu} GPUs in one process: "
-                f"start one for each, torchrun --nproc_per_node {args.n_gpu}"
-            )
+        self.add_callback(Epochs(rows))
         self._carried = None
         if prepared.encoded["train"].consecutive:
-            if args.n_gpu > 1:
-                raise ValueError(
-                    f"task.consecutive with {args.n_gpu} GPUs in one process: start one for each, "
-                    f"torchrun --nproc_per_node {args.n_gpu}"
-                )
             self._carried = Carried(prepared.model, args.gradient_accumulation_steps)
         if self.is_fsdp_enabled:
             self._check_fsdp()
@@ -157,6 +183,97 @@ class FinetuneTrainer(Trainer):
         if stopped or self.state.global_step >= max_steps:
             return num_train_epochs, 0
         return begun
+
+    def training_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        self._read.append((inputs["row"], loss))
+        return loss
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """Stops a step whose loss or gradient is not finite before the optimizer takes it.
+
+        Losses are asked for once a step, not once a batch: each time the device has to finish. The
+        scaler of fp16 skips steps with an infinite gradient, and lowers its scale.
+        """
+        norm = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]  # HF's
+        losses = torch.stack([loss for _, loss in self._read]).tolist()
+        scaled = self.accelerator.scaler is not None
+        wrong = [rows for (rows, _), loss in zip(self._read, losses, strict=True)
+                 if not isfinite(loss)]  # fmt: skip
+        if self._anywhere(bool(wrong)):
+            self._stop("the training loss", wrong)
+        elif not scaled and self._anywhere(not isfinite(norm)):
+            self._stop("the gradient", [rows for rows, _ in self._read])
+        self._read.clear()
+        return norm
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        self._check_weights()
+        super()._save_checkpoint(*args, **kwargs)
+
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
+        self._check_weights()
+        return super()._finalize_training(*args, **kwargs)  # type: ignore[no-untyped-call]  # HF's
+
+    def check_loss(self, loss: float, name: str) -> None:
+        """Raises: Diverged for an evaluation, which all processes share, that is not finite."""
+        if not isfinite(loss):
+            raise Diverged(self._diverged(name, self.state.global_step))
+
+    def _check_weights(self) -> None:
+        """Stops a run whose trained weights are not finite, before they are saved."""
+        assert self.model is not None
+        trained = [weight for weight in self.model.parameters() if weight.requires_grad]
+        here = [weight.to_local() if isinstance(weight, DTensor) else weight for weight in trained]
+        sound = [weight.isfinite().all().to(self.args.device) for weight in here]
+        if self._anywhere(not torch.stack(sound).all()):
+            raise Diverged(self._diverged("a trained weight", self.state.global_step))
+
+    def _anywhere(self, here: bool) -> bool:
+        """Whether it is so in any process; all processes ask together, so that all stop."""
+        if self.accelerator.num_processes == 1:
+            return here
+        flag = torch.tensor(float(here), device=self.args.device)
+        return bool(self.accelerator.reduce(flag, "sum"))
+
+    def _stop(self, what: str, batches: Sequence[Tensor]) -> NoReturn:
+        """Raises: Diverged on every process, with the rows that any of them read."""
+        here = [row for rows in batches for row in rows.tolist() if row != BLANK]
+        raise Diverged(self._diverged(what, self.state.global_step + 1, gather_object(here)))
+
+    def _diverged(self, what: str, step: int, rows: Sequence[int] = ()) -> str:
+        args, splits = self.args, self._prepared.splits
+        task = self._prepared.recipe.task
+        places = [
+            # Other tasks' training rows are blocks of text, which span the user's rows.
+            splits.where("train", row)
+            if isinstance(task, Completion | Classification | Tagging) and row < len(splits.train)
+            else f"training row {row + 1}"
+            for row in rows[:SHOWN_ROWS]
+        ]
+        more = f" and {len(rows) - len(places)} more" * (len(rows) > len(places))
+        tries = [f"a lower training.learning_rate (it is {args.learning_rate:g})"]
+        tries += ["training.warmup_steps"] * (not args.warmup_steps)
+        tries += ["training.max_grad_norm 1"] * (not args.max_grad_norm)
+        tries += ["training.bf16 in place of fp16"] * args.fp16
+        assert args.output_dir is not None
+        kept = sound_checkpoint(Path(args.output_dir))
+        return (
+            f"training diverged: {what} is not a finite number at step {step}"
+            + (f", which read {'; '.join(places)}{more}" if places else "")
+            + f"; try {', or '.join(tries)}"
+            + (
+                f"; the weights before that are in {kept}: name another folder for the next try, "
+                "--training.output-dir"
+                if kept is not None
+                else ""
+            )
+        )
 
     def compute_loss(
         self,
@@ -213,11 +330,6 @@ class FinetuneTrainer(Trainer):
                 objective = replace(objective, focus=FOCUS)
             elif task.imbalance == "weights":
                 objective = objective.weighted(encoded.rows["labels"], self._head)
-            elif task.imbalance == "resample" and args.train_sampling_strategy != "random":
-                raise ValueError(
-                    f"training.train_sampling_strategy {args.train_sampling_strategy} cannot be "
-                    "used with task.imbalance resample, which draws the rows itself"
-                )
         return objective
 
     def _check_fsdp(self) -> None:
@@ -243,31 +355,41 @@ class FinetuneTrainer(Trainer):
 
     def _streams(self) -> Streams:
         """The same streams for one large batch, accumulated small ones and several processes."""
-        count = self.args.train_batch_size * self.accelerator.num_processes
-        rows = len(self._prepared.encoded["train"].rows)
-        return Streams(rows, count * self.args.gradient_accumulation_steps)
+        return Streams(len(self._rows), self._step_rows)
+
+    @property
+    def _step_rows(self) -> int:
+        """Rows of one optimizer step, over all of its batches and processes."""
+        batches = self.args.gradient_accumulation_steps * self.accelerator.num_processes
+        rows: int = self.args.train_batch_size * batches
+        return rows
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        """For several processes the order that one would have with a batch as large as all theirs;
-        grouped by length, an order as good."""
+        """The order of an epoch: the same for every number of processes and of accumulated batches.
+
+        Grouped by length, the rows of one step are alike, whatever processes and batches share it.
+        """
         if self._carried is not None:
             return self._streams()
         sampler = super()._get_train_sampler(train_dataset)
         processes = self.accelerator.num_processes
+        if isinstance(sampler, BatchRebalanceSampler):
+            return Rebalanced(
+                self._rows,
+                lengths=sampler.lengths,
+                effective_batch_size=sampler.effective_batch_size,
+                dp_size=sampler.dp_size,
+                grad_accum=sampler.grad_accum,
+                rank=sampler.rank,
+                drop_last=sampler.drop_last,
+            )
         task = self._prepared.recipe.task
-        balanced = isinstance(task, Classification) and task.imbalance == "resample"
-        if balanced:
+        if isinstance(task, Classification) and task.imbalance == "resample":
             sampler = Balanced([row[0] for row in self._prepared.encoded["train"].rows["labels"]])
-        elif processes == 1 or isinstance(
-            sampler, BatchRebalanceSampler
-        ):  # which does it all itself
-            return sampler
         if isinstance(sampler, LengthGroupedSampler):
-            sampler.batch_size *= processes
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+            sampler.batch_size = self._step_rows
         even = processes > 1 and not self.args.dataloader_drop_last
-        whole = self.args.train_batch_size * processes if even else 1
-        return Filled(sampler, seed, whole)
+        return Filled(sampler, self._rows, self.args.train_batch_size * processes if even else 1)
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Every process writes its own, and the state that it carries; only then may
@@ -281,6 +403,21 @@ class FinetuneTrainer(Trainer):
         super()._load_rng_state(checkpoint)
         if self._carried is not None and checkpoint is not None:
             self._carried.load(self._carried_file(checkpoint), self.args.device)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """A tied weight is stored under one of its names, and Trainer would warn of the other.
+
+        Raises:
+            ValueError: the checkpoint lacks any other weight, or has one too many.
+        """
+        weights = self._prepared.model.state_dict(keep_vars=True)
+        loaded = {id(weights[name]) for name in weights.keys() - set(load_result.missing_keys)}
+        lacking = [name for name in load_result.missing_keys if id(weights[name]) not in loaded]
+        if wrong := lacking or load_result.unexpected_keys:
+            raise ValueError(
+                f"a checkpoint in {self.args.output_dir} {'lacks' if lacking else 'has too many:'} "
+                f"{named(wrong)}; delete it, and the same command goes on without it"
+            )
 
     def _carried_file(self, checkpoint: str) -> Path:
         return Path(checkpoint) / f"carried_{self.args.process_index}.pt"
@@ -306,6 +443,7 @@ class FinetuneTrainer(Trainer):
         statistics, found = self.row_outputs(encoded)
         nats, tokens = statistics.sum(axis=0)
         metrics = {"loss": float(nats / tokens)}
+        self.check_loss(metrics["loss"], "the validation loss")
         head = scored_as(self._head, encoded)
         scores: Iterable[tuple[Score, list[list[float]]]] = ()
         if head.labels:
@@ -404,7 +542,7 @@ class FinetuneTrainer(Trainer):
 
 
 class Epochs(TrainerCallback):
-    """Tells the rows which epoch it is."""
+    """Tells the rows, and through them their order, which epoch it is."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
@@ -433,7 +571,7 @@ class History(TrainerCallback):
             points = [p for p in points if p["step"] <= step and "stopped_early" not in p]
             self.before = max((point["seconds"] for point in points), default=0.0)
         if is_first():
-            path.write_text("".join(json.dumps(point) + "\n" for point in points))
+            path.write_text("".join(dumps(point) + "\n" for point in points))
         self.start = time.monotonic()
 
     def seconds(self) -> float:
@@ -450,7 +588,10 @@ class History(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero or logs is None or "train_runtime" in logs:
             return
-        seconds = self._write({"step": state.global_step, **logs})
+        point: dict[str, Any] = {"step": state.global_step, **logs}
+        if not isfinite(logs.get("grad_norm", 0.0)):
+            point["grad_norm"] = None  # the scaler of fp16 skipped the step
+        seconds = self._write(point)
         shown = ", ".join(
             f"{label} {logs[key]:.4g}"
             for key, label in (
@@ -486,7 +627,7 @@ class History(TrainerCallback):
     def _write(self, point: Mapping[str, Any]) -> float:
         seconds = round(self.seconds(), 2)
         with self.path.open("a") as file:
-            file.write(json.dumps({**point, "seconds": seconds}) + "\n")
+            file.write(dumps({**point, "seconds": seconds}) + "\n")
         return seconds
 
 

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from math import isclose
+from math import isclose, isfinite
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from finetune.evaluation.paired import Difference, difference, of_rows
+from finetune.evaluation.paired import FEWEST, Difference, difference, of_rows
 from finetune.reports.diagnosis import below
 from finetune.verbs.run import Run, is_finished
 
@@ -54,10 +54,15 @@ class Choice:
     validation: float
     split: str
     value: float
+    seeds: int
+    """Runs of the arm."""
     floor: str | None = None
     """The best floor there."""
+    floor_value: float | None = None
     against: Difference | None = None
-    """The arm's score less the floor's."""
+    """The arm's score less the floor's. None: there is no floor, or `no_interval` says why."""
+    no_interval: str | None = None
+    """The reason why chance cannot be told from a difference here."""
 
 
 def compare(
@@ -105,7 +110,7 @@ def compare(
             "recipes, whose runs are yet to be made"
         )
     scored: dict[str, Mapping[str, str]] = {}
-    loaded: dict[tuple[str, tuple[str, ...]], Splits] = {}
+    loaded: dict[tuple[str, tuple[str, ...], str], Splits] = {}
     wanted: list[tuple[Path, Recipe, str]] = []
     for file in files:
         for seed in seeds:
@@ -117,10 +122,12 @@ def compare(
                 )
             place = _folder(recipe.name, output, overrides) / f"seed-{seed}"
             training = replace(recipe.training, seed=seed, output_dir=str(place))
+            training.check()
             recipe = replace(recipe, training=training)
-            key = (json.dumps(recipe.to_dict()["data"]), recipe.task.inputs)
+            columns = recipe.task.columns
+            key = (json.dumps(recipe.to_dict()["data"]), recipe.task.inputs, repr(columns))
             if key not in loaded:
-                loaded[key] = recipe.data.load(recipe.task.inputs)
+                loaded[key] = recipe.data.load(recipe.task.inputs, columns)
             scored[recipe.name] = loaded[key].hashes
             wanted.append((file, recipe, recipe.identity(loaded[key].fingerprint)))
             there.pop(recipe.folder.resolve(), None)
@@ -132,6 +139,9 @@ def compare(
         for file, recipe, identity in wanted
         if not is_finished(recipe.folder, recipe, identity)
     ]
+    for _, recipe, _ in wanted:
+        if all(recipe is not other for _, other in missing):
+            Run.read(recipe.folder)  # refuses a run that lost its model, before any other starts
     print(f"{len(wanted) + len(finished)} runs, {len(missing)} to do", flush=True)
     for number, (file, recipe) in enumerate(missing, 1):
         print(f"\n[{number}/{len(missing)}] {recipe.folder}", flush=True)
@@ -140,12 +150,29 @@ def compare(
     rows, choice = _rows(runs), chosen(runs)
     if output is None and wanted:
         output = _folder(wanted[0][1].name, None, overrides).parent
-    print_comparison(rows, choice)
-    if not _judged_alike(runs):
-        print("validated on different examples: no arm is chosen")
+    cautions = _cautions(runs)
+    print_comparison(rows, choice, cautions)
     if output is not None:
-        write_comparison(rows, choice, _circumstances(runs), output)
+        write_comparison(rows, choice, _circumstances(runs), cautions, output)
     return rows
+
+
+def _cautions(runs: Sequence[Run]) -> list[str]:
+    """What makes these runs less comparable than a table of them looks."""
+    cautions = []
+    arms = {name: _manifest(of_arm[0])["split_hashes"] for name, of_arm in _by_arm(runs).items()}
+    trained: dict[str, list[str]] = {}
+    for name, hashes in arms.items():
+        trained.setdefault(hashes["train"], []).append(name)
+        for split in ("validation", "test"):
+            if hashes.get(split) == hashes["train"]:
+                cautions.append(f"{name} was trained on its {split} rows")
+    if len(trained) > 1:
+        groups = "; ".join(", ".join(names) for names in trained.values())
+        cautions.append(f"the arms were not all trained on the same rows: {groups}")
+    if not _judged_alike(runs):
+        cautions.append("the arms were validated on different examples, so none is chosen")
+    return cautions
 
 
 def _runs_in(folder: Path) -> list[Path]:
@@ -271,16 +298,34 @@ def chosen(runs: Sequence[Run]) -> Choice | None:
     arm = best(means, key=means.__getitem__)
     entries = [run.metrics["quality"][metric] for run in arms[arm]]
     value = mean(entry["value"] for entry in entries)
-    choice = Choice(arm, len(arms), metric, rises, means[arm], entries[0]["split"], value)
+    split = entries[0]["split"]
+    choice = Choice(arm, len(arms), metric, rises, means[arm], split, value, len(entries))
     lowest = arms[arm][0].floor_statistics()
     floors = arms[arm][0].metrics["floors"]
     values = {name: scores[metric]["value"] for name, scores in floors.items() if name in lowest}
     if not values:
         return choice
     floor = best(values, key=values.__getitem__)
+    choice = replace(choice, floor=floor, floor_value=values[floor])
+    if reason := _no_interval(arms[arm][0], split, entries[0]["n"]):
+        return replace(choice, no_interval=reason)
     scored = [of_rows(metric, run.predictions()) for run in arms[arm]]
     against = difference(scored[0][0], [rows for _, rows in scored], [lowest[floor]])
-    return replace(choice, floor=floor, against=against)
+    return replace(choice, against=against)
+
+
+def _no_interval(run: Run, split: str, examples: int) -> str | None:
+    """Why the bootstrap over a run's examples would say nothing. None: it does."""
+    hashes = _manifest(run)["split_hashes"]
+    if split == "validation" or hashes.get("validation") == hashes[split]:
+        return (
+            "these are the rows by which it was chosen, so its score is too good: score it on "
+            "others (--data.test FILE, or --data.test-fraction 0.1)"
+        )
+    if examples < FEWEST:
+        of_what = "1 example is" if examples == 1 else f"{examples} examples are"
+        return f"{of_what} too few, at least {FEWEST} are needed"
+    return None
 
 
 def _circumstances(runs: Sequence[Run]) -> str:
@@ -336,7 +381,8 @@ def _judged_alike(runs: Sequence[Run]) -> bool:
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float | None]:
-    return mean(values), stdev(values) if len(values) > 1 else None
+    several = len(values) > 1 and all(map(isfinite, values))  # a perplexity may be infinite
+    return mean(values), stdev(values) if several else None
 
 
 def _model_name(run: Run) -> str:

@@ -18,16 +18,20 @@ def plan(recipe: Recipe) -> Prepared:
     from transformers import SchedulerType
 
     from finetune.reports.tables import console, print_prepared
+    from finetune.training.trainer import check_training
 
-    prepared = prepare(recipe)
-    check(prepared)
-    print_prepared(prepared)
+    recipe.training.check()
+    splits = recipe.data.load(recipe.task.inputs)
     args = recipe.training.resolve(
         Path(recipe.folder) / "checkpoints",
         learning_rate=recipe.method.learning_rate,
         metric=recipe.task.metric,
-        validated="validation" in prepared.encoded,
+        validated=splits.validation is not None,
     )
+    prepared = prepare(recipe, splits)
+    check(prepared)
+    check_training(prepared, args)
+    print_prepared(prepared)
     rows = len(prepared.encoded["train"].rows)
     batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     steps = args.max_steps

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.models import BUNDLED
 from finetune.reach import hub_answers
+from finetune.strict_json import dumps
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
@@ -88,7 +89,7 @@ def push(run: str | Path, repo: str, private: bool | None = True) -> str:
         file.relative_to(folder / "model").as_posix(): file for file in files
     }
     for name, value in texts.items():
-        contents[name] = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+        contents[name] = (dumps(value, indent=2) + "\n").encode()
     contents["README.md"] = card(finished, repo, base=base).encode()
     return _commit(repo, contents, f"{finished.recipe.name or folder.name}, fine-tuned")
 

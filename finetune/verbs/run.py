@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +28,20 @@ from finetune.models import Pretrained
 from finetune.models.saved import HEAD
 from finetune.prepare import Prepared, prepare
 from finetune.processes import is_first, on_first, start
-from finetune.recipe import Recipe
+from finetune.recipe import PLACES, Recipe
 from finetune.reports.diagnosis import diagnose
+from finetune.strict_json import dumps
 
 if TYPE_CHECKING:
+    from filelock import FileLock
     from transformers import TrainingArguments
 
     from finetune.training.trainer import FinetuneTrainer
 
 BEFORE = "before.json"
+LOCK = "running.lock"
+BEGUN = ("started", "code", "versions")
+"""Of the manifest of a run that is resumed, what is kept of its first start."""
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "finetune-recipes")
 
 
@@ -48,7 +56,10 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> Run:
-        """Raises: ValueError for a folder that holds no finished run."""
+        """
+        Raises:
+            ValueError: the folder holds no finished run, or its model/ is gone.
+        """
         try:
             metrics = json.loads((folder / "metrics.json").read_text())
             recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text()))
@@ -56,6 +67,11 @@ class Run:
             raise ValueError(
                 f"{folder} holds no finished run: {error.filename} is not there"
             ) from (error)
+        if not any((folder / "model").glob("*.safetensors")):
+            raise ValueError(
+                f"{folder} is finished, but its model/ is gone: put it back, or delete the folder "
+                "and run its recipe again"
+            )
         return cls(folder, recipe, metrics)
 
     def predictions(self) -> list[dict[str, Any]]:
@@ -79,74 +95,146 @@ def run(recipe: Recipe) -> Run:
 
     Raises: ValueError where the recipe, its data, its folder or the Hub cannot be used.
     """
+    from finetune.training.trainer import check_training
     from finetune.verbs.push import push, reserve
 
+    recipe.training.check()
     start(recipe.training)
     repo, private = recipe.training.destination, recipe.training.hub_private_repo
-    splits = recipe.data.load(recipe.task.inputs)
+    splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
     folder = recipe.folder
-    identity = recipe.identity(splits.fingerprint)
+    identity = on_first(lambda: recipe.identity(splits.fingerprint))
     if not on_first(lambda: is_finished(folder, recipe, identity)):
-        prepared = prepare(recipe, splits)
         args = recipe.training.resolve(
             folder / "checkpoints",
             learning_rate=recipe.method.learning_rate,
             metric=recipe.task.metric,
-            validated="validation" in prepared.encoded,
+            validated=splits.validation is not None,
         )
+        prepared = prepare(recipe, splits)
         check(prepared)
+        check_training(prepared, args)
         if repo is not None:
             on_first(lambda: reserve(repo, private))
-        on_first(lambda: _begin(folder, prepared, identity))
-        _train_and_score(folder, prepared, args)
+        with ExitStack() as held:
+            if not on_first(lambda: _begin(folder, prepared, identity, held)):
+                _train_and_score(folder, prepared, args)
     if repo is not None:
         on_first(lambda: push(folder, repo, private))
     return Run.read(folder)
 
 
 def is_finished(folder: Path, recipe: Recipe, identity: str) -> bool:
-    """Whether this very run lies in `folder`, complete.
+    """Whether this very run lies in `folder`, complete. Where nothing was trained yet, whatever
+    was begun there, a run can start.
 
-    Raises: ValueError where another run lies there, with what differs.
+    Raises: ValueError where another run lies there, with what differs, or is being trained.
     """
+    if (folder / LOCK).is_file() and not (folder / "metrics.json").is_file():
+        with _lock(folder):
+            pass  # nobody else holds it
+    return _is_finished(folder, recipe, identity)
+
+
+def _is_finished(folder: Path, recipe: Recipe, identity: str) -> bool:
+    trained = _is_trained(folder)
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         there = json.loads((folder / "recipe.json").read_text())
     except FileNotFoundError:
-        if folder.exists() and any(folder.iterdir()):
+        names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        if trained or not names <= {LOCK, "recipe.json", "recipe.json.part", "manifest.json.part"}:
             raise ValueError(
                 f"{folder} is not empty and holds no run; name another: --training.output-dir"
             ) from None
         return False
-    if manifest["identity"] != identity:
-        differs = [
-            f"{path} {old} there, {new} here"
-            for path, old, new in _differences(there, recipe.to_dict())
-            if path != "name"
-        ] or ["the content of the data"]
+    if trained and manifest["identity"] != identity:
         raise ValueError(
-            f"{folder} holds a different run ({'; '.join(differs[:4])}); "
+            f"{folder} holds {_other_run(manifest, there, recipe)}; "
             "delete it, or name another folder: --training.output-dir"
         )
     return (folder / "metrics.json").is_file()
 
 
-def _begin(folder: Path, prepared: Prepared, identity: str) -> None:
-    """What must lie in the folder before anything is trained."""
+def _other_run(manifest: dict[str, Any], there: dict[str, Any], recipe: Recipe) -> str:
+    """What the run in a folder is, whose manifest and recipe differ from those of `recipe`."""
+    same_model = manifest.get("model_fingerprint") == recipe.model.fingerprint()
+    unimportant = {"name", *(f"model.{name}" for name in PLACES if same_model)}
+    differs = [
+        f"{path} {old} there, {new} here"
+        for path, old, new in _differences(there, recipe.to_dict())
+        if path not in unimportant
+    ]
+    if not differs and "model_fingerprint" not in manifest:
+        return "a run of an older version of finetune, which did not note its base model's content"
+    if not differs:
+        differs = [f"the content of the {'data' if same_model else 'base model'}"]
+    return f"a different run ({'; '.join(differs[:4])})"
+
+
+def _is_trained(folder: Path) -> bool:
+    """Whether a run left weights in `folder` that another start would lose."""
+    from finetune.training.trainer import sound_checkpoint
+
+    finished = (folder / "metrics.json").is_file() or (folder / "model").exists()
+    return finished or sound_checkpoint(folder / "checkpoints") is not None
+
+
+def _lock(folder: Path) -> FileLock:
+    """The lock of a run that is being trained, acquired. It goes when its process ends, however.
+
+    Raises: ValueError where another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise ValueError(
+            f"{folder} is running: another process trains it; wait until it has ended, or name "
+            "another folder: --training.output-dir"
+        ) from None
+    return lock
+
+
+def _begin(folder: Path, prepared: Prepared, identity: str, held: ExitStack) -> bool:
+    """Writes what must lie in the folder before anything is trained, and locks it until `held`
+    ends. Gives whether another process has finished the run meanwhile."""
     from finetune.training.trainer import sound_checkpoint
 
     folder.mkdir(parents=True, exist_ok=True)
+    lock = _lock(folder)
+    held.callback(lock.release)
+    if _is_finished(folder, prepared.recipe, identity):
+        return True
     manifest = _manifest(prepared, identity)
+    kept = folder / "manifest.json"
+    there = json.loads(kept.read_text()) if kept.is_file() else manifest
+    if there["identity"] != identity:
+        print(f"{folder} holds the start of another run, which trained nothing: starts anew")
+        for name in (BEFORE, "history.jsonl"):
+            (folder / name).unlink(missing_ok=True)
+        for incomplete in (folder / "checkpoints").glob("checkpoint-*"):
+            shutil.rmtree(incomplete)
     if sound_checkpoint(folder / "checkpoints") is not None:
-        there = json.loads((folder / "manifest.json").read_text())["hardware"].get("processes", 1)
+        before = there["hardware"].get("processes", 1)
         here = manifest["hardware"]["processes"]
-        if there != here:
+        if before != here:
             raise ValueError(
-                f"{folder} was begun by {there} processes and its batches are theirs, this is "
+                f"{folder} was begun by {before} processes and its batches are theirs, this is "
                 f"{here}: start as many, or delete it and begin anew"
+            )
+        manifest["begun"] = there.get("begun") or {name: there.get(name) for name in BEGUN}
+        if changed := _changed(manifest["begun"], manifest):
+            print(
+                f"warning: the run was begun with {'; '.join(changed)}: its results may not be "
+                "those of one that was never interrupted",
+                flush=True,
             )
     _write_json(folder / "recipe.json", prepared.recipe.to_dict())
     _write_json(folder / "manifest.json", manifest)
+    return False
 
 
 def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) -> None:
@@ -179,6 +267,7 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
     evaluation = Evaluation({}, [])
     if scored is not None:
         evaluation = evaluate(trainer, prepared, scored)
+        trainer.check_loss(evaluation.quality["loss"]["value"], f"the {scored} loss")
     parameters = list(prepared.model.parameters())
     read = _tokens(prepared) * (trainer.state.epoch or 0)
     peak = (
@@ -236,7 +325,7 @@ def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
 def _finish(run: Run, evaluation: Evaluation) -> None:
     from finetune.reports.card import card
 
-    lines = [json.dumps(row, ensure_ascii=False) for row in evaluation.predictions]
+    lines = [dumps(row) for row in evaluation.predictions]
     _write(run.folder / "predictions.jsonl", "\n".join(lines) + "\n" if lines else "")
     _write(run.folder / "model" / "README.md", card(run, str(run.folder / "model")))
     _write_json(run.folder / "metrics.json", run.metrics)  # last: present means finished
@@ -256,6 +345,11 @@ def _before(
     if scored is not None and not prepared.fresh:
         with untouched_model(prepared):
             untouched = evaluate(trainer, prepared, scored).quality
+        if not isfinite(untouched["loss"]["value"]):
+            raise ValueError(
+                f"the model's {scored} loss is not a finite number before any training: its "
+                "weights are broken, or training.fp16 is too narrow for it"
+            )
 
     def rest() -> dict[str, dict[str, Any]]:
         lowest = {} if scored is None else floors(prepared, scored)
@@ -357,6 +451,7 @@ def _manifest(prepared: Prepared, identity: str) -> dict[str, Any]:
     return {
         "identity": identity,
         "fingerprint": splits.fingerprint,
+        "model_fingerprint": recipe.model.fingerprint(),
         "split_hashes": splits.hashes,
         "examples": {name: len(encoded.examples) for name, encoded in prepared.encoded.items()},
         "base": recipe.model.hub_id if isinstance(recipe.model, Pretrained) else None,
@@ -365,6 +460,7 @@ def _manifest(prepared: Prepared, identity: str) -> dict[str, Any]:
         "command": sys.argv,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
+        "code": _code(),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
         "hardware": {
@@ -388,6 +484,33 @@ def _commit() -> str | None:
     return found.stdout.strip()
 
 
+def _code() -> str | None:
+    """The commit of finetune's own source, "-dirty" where it was changed since. None: it was
+    installed from a package."""
+    here = Path(__file__)
+    tracked = ["git", "ls-files", "--error-unmatch", here.name]
+    commit = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        for command in (tracked, commit):
+            found = subprocess.run(
+                command, cwd=here.parent, capture_output=True, text=True, check=True
+            )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def _changed(begun: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The versions of libraries and of finetune's source that are not those of the first start."""
+    then = {**(begun["versions"] or {}), "finetune's source": begun["code"]}
+    since = {**now["versions"], "finetune's source": now["code"]}
+    return [
+        f"{name} {then[name] or 'of a package'}, now {version or 'of a package'}"
+        for name, version in since.items()
+        if name in then and then[name] != version
+    ]
+
+
 def _differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
     if isinstance(old, dict) and isinstance(new, dict):
         return [
@@ -401,7 +524,7 @@ def _differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any
 
 
 def _write_json(path: Path, values: Any) -> None:
-    _write(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    _write(path, dumps(values, indent=2) + "\n")
 
 
 def _write(path: Path, text: str) -> None:

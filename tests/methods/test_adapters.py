@@ -35,7 +35,10 @@ METHODS = [
 ]
 PEFT_KNOWS_THE_CACHE = cache_argument(build("gpt2")) == "past_key_values"
 """PEFT 0.21 does not know the name that transformers 5.24 gives it."""
-PREFIX_ON_A_CLASSIFIER = [(PrefixTuning(4), "gpt2", "classify")] * PEFT_KNOWS_THE_CACHE
+PREFIX_ON_A_CLASSIFIER = [
+    (PrefixTuning(4), "gpt2", "classify"),
+    (PrefixTuning(4), "llama", "tag"),
+] * PEFT_KNOWS_THE_CACHE
 TEXT = "the quick brown fox"
 
 

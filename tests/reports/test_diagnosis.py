@@ -46,13 +46,6 @@ def test_validation_that_rises_with_training_has_diverged_and_wants_a_lower_rate
     assert "lower learning rate" in diagnosis.text
 
 
-@pytest.mark.parametrize("where", ["loss", "grad_norm", "eval_loss"])
-def test_a_loss_that_is_no_number_has_diverged(where: str) -> None:
-    points = curves([3.0, 2.0], [3.0, 2.0])
-    next(point for point in points if where in point)[where] = float("nan")
-    assert diagnose(points, NONE, "f1", kept=None).verdict == "diverged"
-
-
 def test_validation_still_falling_at_the_end_is_under_fitting() -> None:
     diagnosis = found([3.0, 2.0, 1.5], [3.0, 2.5, 2.0], kept=30)
     assert diagnosis.verdict == "under-fitting"

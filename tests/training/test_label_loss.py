@@ -16,9 +16,9 @@ from finetune.batching import Collate
 from finetune.methods import Method
 from finetune.prepare import Prepared, prepare
 from finetune.shape import Head
-from finetune.tasks.encoded import IGNORED
+from finetune.tasks.encoded import IGNORED, Encoded, encoded_rows
 from finetune.training.loss import PLAIN, Objective, label_logits, label_nats
-from finetune.training.order import BLANK, Balanced, Filled
+from finetune.training.order import BLANK, Balanced, Filled, Rows
 from finetune.training.trainer import FinetuneTrainer
 from tests.label_runs import KINDS, recipe, tagged, texts
 
@@ -160,12 +160,14 @@ def test_the_logged_loss_is_the_mean_over_rows_or_over_words(
 
 def test_resampling_reads_every_class_equally_often() -> None:
     classes = [0] * 50 + [1] * 8 + [2] * 2
-    sampler = Filled(Balanced(classes), seed=0, whole=1)
+    rows = Rows(Encoded(encoded_rows([(0, [0], [0])]), ()))
+    sampler = Filled(Balanced(classes), rows, whole=1)
     drawn = list(sampler)
     assert len(drawn) == 60
     assert Counter(classes[row] for row in drawn) == {0: 20, 1: 20, 2: 20}
     assert Counter(Counter(row for row in drawn if classes[row] == 1).values()) == {2: 4, 3: 4}
-    sampler.set_epoch(1)
+    assert list(sampler) == drawn
+    rows.epoch = 1
     assert list(sampler) != drawn
 
 
