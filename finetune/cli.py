@@ -536,8 +536,9 @@ def _push(arguments: argparse.Namespace) -> None:
 
 def _quiet() -> None:
     """Silences what libraries would print over ours; before they are imported."""
-    # PEFT reads a property that transformers has renamed.
+    # PEFT reads a property and passes an argument that transformers has renamed.
     warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+    warnings.filterwarnings("ignore", ".*`past_key_values` is deprecated.*", FutureWarning)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

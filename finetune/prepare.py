@@ -114,9 +114,7 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
             f"method {name} {promise}, and a model from scratch has none: use Full; or train it "
             f"with Full first, then {name} on Pretrained(the folder model/ of that run)"
         )
-    checkpointing = (
-        recipe.training.activation_checkpointing or recipe.training.gradient_checkpointing
-    )
+    checkpointing = recipe.training.checkpoints_activations
     if checkpointing and isinstance(recipe.method, PrefixTuning):
         raise ValueError(
             "training.gradient_checkpointing cannot be used with PrefixTuning: a prefix "

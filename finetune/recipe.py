@@ -101,6 +101,17 @@ class Training(TrainingArguments):
         """Left for `resolve`: derived values would stick and outlive an override."""
 
     @property
+    def checkpoints_activations(self) -> bool:
+        """Whether the backward pass computes activations again.
+
+        transformers 5.23 renamed the field, and still reads its older name.
+        """
+        names = {"activation_checkpointing", "gradient_checkpointing"} & {
+            field.name for field in fields(self)
+        }
+        return any(getattr(self, name) for name in names)
+
+    @property
     def destination(self) -> str | None:
         """The repository that the finished run is pushed to; none: it is not pushed."""
         if self.push_to_hub and self.hub_model_id is None:

@@ -31,6 +31,7 @@ from finetune import (
 )
 from finetune.cli import main
 from finetune.methods import Method
+from finetune.shape import state_name
 from tests.conftest import WORDS, build, tokenizer
 from tests.hub import Failure, Hub, Repo
 
@@ -232,7 +233,8 @@ def test_plain_libraries_read_the_same_answers_with_the_snippet_as_it_is_printed
     names = [f"me/{name}" for name in METHODS]
     answers = client(world.hub, world.folder, SNIPPETS, [names, PROMPTS], "reading")
     assert len({*map(str, answers.values())}) == len(METHODS)
-    for name in METHODS:
+    renamed = state_name() != "past_key_values"  # of which the card warns
+    for name in METHODS.keys() - ({"soft-prompt", "prefix"} if renamed else set()):
         assert [text.removesuffix("\n") for text in answers[f"me/{name}"]] == world.texts[name]
     assert world.hub.unknown == []
 
@@ -301,6 +303,7 @@ def test_the_card_tells_origin_method_cost_and_how_to_make_it_again(world: World
         "| untouched |",
         "bits per byte (lower is better)",
         "One prompt at a time",
+        "transformers older than 5.24",
         "hf download me/soft-prompt recipe.json",
         "finetune run --from recipe.json",
     ):

@@ -150,6 +150,12 @@ class PrefixTuning(_VirtualTokens):
                 "PrefixTuning: a prefix is past keys and values of a decoder's attention, and "
                 f"{name} takes none; use PromptTuning, LoRA or Partial"
             )
+        if state_name() != "past_key_values" and task_type in ("SEQ_CLS", "TOKEN_CLS"):
+            raise ValueError(
+                f"PrefixTuning: PEFT 0.21 knows only the older name of the cache that {name} takes "
+                "in transformers 5.24; install transformers<5.24, or use PromptTuning, LoRA or "
+                "Partial"
+            )
         prefix = _keys_and_values(model, self._start(model, tokenizer))
         tokens, layers, _, heads, width = prefix.shape
         if model.config.is_encoder_decoder:

@@ -442,20 +442,28 @@ def _chats(run: Run) -> bool:
 
 
 def _caution(adapter: dict[str, Any] | None) -> str:
-    if adapter is None or adapter["peft_type"] not in ("PROMPT_TUNING", "P_TUNING"):
+    if adapter is None:
         return ""
-    if adapter["task_type"] == "SEQ_CLS":
-        return (
+    kind, task = adapter["peft_type"], adapter["task_type"]
+    cautions = []
+    if kind in ("PROMPT_TUNING", "P_TUNING") and task == "SEQ_CLS":
+        cautions.append(
             "One text at a time: in a batch, a causal model behind PEFT's soft prompt reads the "
             "class at the padding of the shorter texts. `finetune predict` batches exactly."
         )
-    if adapter["task_type"] != "CAUSAL_LM":
-        return ""
-    return (
-        "One prompt at a time: in a batch that is padded on the left, PEFT puts the soft prompt "
-        "before the padding and loses the positions, and answers get worse without a word. "
-        "`finetune generate` batches exactly."
-    )
+    if kind in ("PROMPT_TUNING", "P_TUNING") and task == "CAUSAL_LM":
+        cautions.append(
+            "One prompt at a time: in a batch that is padded on the left, PEFT puts the soft "
+            "prompt before the padding and loses the positions, and answers get worse without a "
+            "word. `finetune generate` batches exactly."
+        )
+    if (cautions and task == "CAUSAL_LM") or (kind == "PREFIX_TUNING" and task.endswith("_LM")):
+        cautions.append(
+            "Use transformers older than 5.24: later ones read the cache by another name than PEFT "
+            "0.21 gives it, and PEFT's `generate` writes wrong text without a word. `finetune "
+            "generate` is exact with both."
+        )
+    return "\n\n".join(cautions)
 
 
 def _results(run: Run) -> str:
