@@ -32,6 +32,7 @@ from finetune import (
 from finetune.cli import main
 from finetune.methods import Method
 from finetune.shape import state_name
+from finetune.verbs.push import push
 from tests.conftest import WORDS, build, tokenizer
 from tests.hub import Failure, Hub, Repo
 
@@ -431,10 +432,32 @@ def test_what_cannot_be_pushed_is_one_line(
         (tmp_path / name / "manifest.json").write_text('{"base": null}')
         (tmp_path / name / "recipe.json").write_text(json.dumps(recipe.to_dict()))
     (tmp_path / "finished" / "metrics.json").write_text("{}")
+    (tmp_path / "finished" / "model" / "model.safetensors").write_text("")
     assert main(["push", *arguments]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert line in said
+
+
+def test_an_adapter_is_not_pushed_beside_a_base_that_has_changed(tmp_path: Path) -> None:
+    base, folder = tmp_path / "base", tmp_path / "run"
+    build("gpt2").save_pretrained(str(base))
+    recipe = Recipe(Pretrained(str(base)), Completion(), Data(train="rows.jsonl"))
+    manifest = {"base": None, "model_fingerprint": recipe.model.fingerprint()}
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "adapter_model.safetensors").write_text("")
+    for name, values in (
+        ("manifest.json", manifest),
+        ("recipe.json", recipe.to_dict()),
+        ("metrics.json", {}),
+        ("model/adapter_config.json", {"base_model_name_or_path": str(base)}),
+    ):
+        (folder / name).write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"no token for the Hub"):  # the next thing to be asked
+        push(folder, "me/name")
+    build("gpt2", seed=1).save_pretrained(str(base))
+    with pytest.raises(ValueError, match=r"its base .*base' has other content than when it was"):
+        push(folder, "me/name")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.models import BUNDLED
+from finetune.models import BUNDLED, Pretrained
 from finetune.models.saving import without_local
 from finetune.reach import hub_answers
 from finetune.strict_json import dumps
@@ -42,7 +42,7 @@ def push(run: str | Path, repo: str, private: bool | None = True) -> str:
     """
     from huggingface_hub import HfApi
 
-    from finetune.models.saved import run_folder
+    from finetune.models.saved import check_base, run_folder
     from finetune.reports.card import card
     from finetune.verbs.run import Run
 
@@ -51,8 +51,6 @@ def push(run: str | Path, repo: str, private: bool | None = True) -> str:
         raise ValueError(f"{str(run)!r} is no run: give a run's folder, such as runs/study/arm")
     if not (folder / "metrics.json").is_file():
         raise ValueError(f"run {folder} is not finished; the command that began it resumes it")
-    if not (folder / "model").is_dir():
-        raise ValueError(f"{folder} holds no model/; it cannot be pushed")
     manifest = json.loads((folder / "manifest.json").read_text())
     if "base" not in manifest:
         raise ValueError(f"run {folder} is of an older version of finetune; run its recipe anew")
@@ -65,6 +63,8 @@ def push(run: str | Path, repo: str, private: bool | None = True) -> str:
             f"{folder} adapts the file {Path(base).name}, which plain peft does not load: "
             "train the adapter on the model in the Hub's own format"
         )
+    if base is not None and Path(base).is_dir():
+        check_base(Pretrained(base), folder)  # it goes up beside the adapter
 
     repo = reserve(repo, private)
     if manifest["base"] is not None:
