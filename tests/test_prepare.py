@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -74,3 +75,22 @@ def test_a_method_that_needs_a_checkpoint_is_refused_on_a_model_from_scratch(
     name = type(method).__name__
     with pytest.raises(ValueError, match=f"{promise}.* with Full first, then {name} on Pretrained"):
         prepare(recipe)
+
+
+def test_a_base_s_own_chat_template_is_replaced_only_by_a_prompt_of_one_column(
+    data: Data, tmp_path: Path
+) -> None:
+    from finetune import Pretrained
+
+    build("gpt2").save_pretrained(str(tmp_path / "base"))
+    tok = copy.deepcopy(tokenizer("gpt2"))
+    tok.chat_template = "{{ messages[0].content }}"
+    tok.save_pretrained(str(tmp_path / "base"))
+    recipe = Recipe(model=Pretrained(str(tmp_path / "base")), task=Completion(), data=data)
+    prepared = prepare(recipe)
+    (warning,) = prepared.warnings
+    assert "chat template of the base model is replaced" in warning
+    assert prepared.chat_template is not None
+    prepared = prepare(replace(recipe, task=Completion(prompt="{source} {target}")))
+    assert (prepared.chat_template, prepared.warnings) == (None, ())
+    assert prepared.tokenizer.chat_template == "{{ messages[0].content }}"

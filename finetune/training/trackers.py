@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -91,10 +92,28 @@ def named(args: TrainingArguments, recipe: Recipe) -> Iterator[None]:
     added = environment.keys() - os.environ.keys()
     os.environ.update({name: environment[name] for name in added})
     try:
-        yield
+        with _wandb_run() if "wandb" in (args.report_to or ()) else nullcontext():
+            yield
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+@contextmanager
+def _wandb_run() -> Iterator[None]:
+    """Ends the W&B run that begins inside; one that the user began before goes on.
+
+    transformers leaves it open, and would log the next run of this process into it.
+    """
+    wandb = import_module("wandb")
+    begun_before = wandb.run is not None
+    exit_code = 1
+    try:
+        yield
+        exit_code = 0
+    finally:
+        if wandb.run is not None and not begun_before:
+            wandb.finish(exit_code=exit_code)
 
 
 def final_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
