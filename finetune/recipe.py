@@ -193,16 +193,15 @@ class Training(TrainingArguments):
 
 def _check_reporters(wanted: str | list[str] | None) -> None:
     """Raises: ValueError for a tracker that does not exist, or whose package is not installed."""
-    from transformers.integrations.integration_utils import (
-        INTEGRATION_TO_CALLBACK,
-        get_available_reporting_integrations,
-    )
+    from transformers.integrations import integration_utils as theirs
 
     names = [] if wanted is None else [wanted] if isinstance(wanted, str) else wanted
-    installed = [*get_available_reporting_integrations(), "all", "none"]
+    registered = theirs.INTEGRATION_TO_CALLBACK
+    own = [name for name, kind in registered.items() if kind.__module__ != theirs.__name__]
+    installed = [*theirs.get_available_reporting_integrations(), *own, "all", "none"]
     for name in names:
         if name not in installed:
-            known = "is not installed" if name in INTEGRATION_TO_CALLBACK else "does not exist"
+            known = "is not installed" if name in registered else "does not exist"
             raise ValueError(
                 f"training.report_to {name!r} {known}; here are: {', '.join(installed)}"
             )
