@@ -128,6 +128,15 @@ def one_state(past_key_values: Cache | None, cache: Cache | None) -> LSTMState |
     return state
 
 
+def is_exported() -> bool:
+    """The model is being recorded, by torch.export, ONNX or torch.jit.trace.
+
+    No branch may then depend on what a tensor holds: it would be fixed for every later input.
+    """
+    traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # theirs has no types
+    return traced or torch.compiler.is_exporting()
+
+
 @dataclass(frozen=True)
 class Padding:
     """Where a batch's real tokens are. Blocks read rows that begin with them, padding behind."""
@@ -142,11 +151,17 @@ class Padding:
         if attention_mask is None:
             return None
         real = attention_mask[:, -time:].bool()
-        if real.all():
+        lengths, latest = real.sum(1), real.cumsum(1) - 1
+        order = None
+        if is_exported():
+            padding = lengths[:, None] + (~real).cumsum(1) - 1
+            place = torch.arange(real.shape[1], device=real.device).expand_as(latest)
+            order = torch.zeros_like(latest).scatter(1, torch.where(real, latest, padding), place)
+        elif real.all():
             return None
-        at_the_end = (real[:, 1:] <= real[:, :-1]).all()
-        order = None if at_the_end else real.int().argsort(dim=1, descending=True, stable=True)
-        return cls(real.sum(1), order, real.cumsum(1) - 1)
+        elif not (real[:, 1:] <= real[:, :-1]).all():
+            order = real.int().argsort(dim=1, descending=True, stable=True)
+        return cls(lengths, order, latest)
 
     def to_end(self, hidden: Tensor) -> Tensor:
         """Rows that begin with their real tokens."""
@@ -195,7 +210,7 @@ class _Layer(nn.RNNBase):
     bias_hh_l0: Tensor
 
     def is_one_step(self, input: Any) -> bool:
-        if self.training or not isinstance(input, Tensor):
+        if self.training or not isinstance(input, Tensor) or is_exported():
             return False
         return input.shape[1] == 1 and input.device.type == "cpu"
 
@@ -496,7 +511,7 @@ class LSTMModel(LSTMPreTrainedModel):
                 raise ValueError("give input_ids or inputs_embeds")
             inputs_embeds = self.embed(input_ids)
         if use_cache is None:
-            use_cache = self.config.use_cache and not self.training
+            use_cache = self.config.use_cache and not self.training and not is_exported()
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         state = self._state(one_state(past_key_values, cache), use_cache)
@@ -536,6 +551,8 @@ class LSTMModel(LSTMPreTrainedModel):
             raise ValueError(
                 "past_key_values: a model that reads both ways cannot go on from a state"
             )
+        if is_exported():
+            raise ValueError("an exported model keeps no state: use_cache=False")
         if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
             raise ValueError(
                 "gradient checkpointing computes each block twice, which would change its state "
@@ -717,7 +734,8 @@ class LSTMForConditionalGeneration(LSTMPreTrainedModel, LSTMGenerationMixin):
         starts = None
         if past is None or not past.get_seq_length():
             mean = (source * real).sum(1) / real.sum(1)
-            starts = self.start(mean).tanh().chunk(self.config.num_hidden_layers, -1)
+            parts = self.start(mean).tanh().chunk(self.config.num_hidden_layers, -1)
+            starts = tuple(part.contiguous() for part in parts)  # cuDNN and ONNX need it
         if decoder_inputs_embeds is None:
             if decoder_input_ids is None:
                 if labels is None:
@@ -807,7 +825,7 @@ class LSTMForSequenceClassification(LSTMPreTrainedModel):
         hidden = read.last_hidden_state
         last, largest, mean = hidden[:, -1], hidden, hidden.mean(1)  # padding repeats the last real
         first = hidden[:, 0]
-        if attention_mask is not None and not attention_mask.all():
+        if attention_mask is not None and (is_exported() or not attention_mask.all()):
             real = attention_mask[..., None].bool()
             largest = hidden.masked_fill(~real, torch.finfo(hidden.dtype).min)
             mean = (hidden * real).sum(1) / real.sum(1)
