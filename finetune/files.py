@@ -256,12 +256,7 @@ def from_files(
     except pa.ArrowException as error:
         raise ValueError(f"{source}: its files do not fit together: {one_line(error)}") from None
     found = Rows(Dataset(joined), pa.concat_tables(places).combine_chunks(), tuple(bad))
-    for taken, lines in decoded.items():
-        more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
-        notes.append(
-            f"{lines[0]}{more}: read as {taken}; if that is wrong, name the encoding: "
-            "--data.encoding NAME"
-        )
+    notes += _encodings(decoded)
     if skipped:
         shown = "; ".join(skipped[:3]) + ("; ..." if len(skipped) > 3 else "")
         notes.append(f"{source}: left out, not text or not in a conversation: {shown}")
@@ -274,6 +269,36 @@ def from_files(
             notes.append(f"{source}: {len(first)} distinct of {joined.num_rows} exchanges")
             found = found.take(list(first.values()))
     return found
+
+
+def read_rows(source: str, notes: list[str]) -> list[Row]:
+    """The rows of files in any format that training reads.
+
+    Raises: ValueError in one line for a row that cannot be read.
+    """
+    rows = from_files(source, notes)
+    if rows.bad:
+        raise ValueError(refused(rows.bad, skippable=False))
+    read: list[Row] = rows.dataset.to_list()
+    return read
+
+
+def read_texts(source: str, notes: list[str]) -> list[tuple[str, str]]:
+    """The name and the text of each of these files, decoded as for training."""
+    decoded: dict[str, list[str]] = {}
+    texts = [(name, _text(path, name, None, decoded)) for path, name in _find(source)]
+    notes += _encodings(decoded)
+    return texts
+
+
+def _encodings(decoded: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A note on each encoding that was told by a file's bytes."""
+    for taken, lines in decoded.items():
+        more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
+        yield (
+            f"{lines[0]}{more}: read as {taken}; if that is wrong, name the encoding: "
+            "--data.encoding NAME"
+        )
 
 
 def _misfit(row: Row, kinds: Mapping[str, Kinds]) -> str | None:

@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from finetune.shape import Shape, cache_argument, soft_prompt
+from finetune.shape import Shape, soft_prompt, state_name
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,8 @@ _TOKENS = (
     "suppress_tokens",
     "begin_suppress_tokens",
 )
-_SAMPLING = ("temperature", "top_k", "top_p", "seed")
+SAMPLING = ("temperature", "top_k", "top_p", "seed")
+"""The settings that act on sampled texts alone."""
 _BEAMS = ("early_stopping", "length_penalty")
 
 
@@ -108,7 +109,7 @@ class Decoding:
     @staticmethod
     def _idle(do_sample: bool, num_beams: int) -> dict[str, str]:
         """The settings that would have no effect, and because of what."""
-        sampling = {} if do_sample else dict.fromkeys(_SAMPLING, "do_sample=False")
+        sampling = {} if do_sample else dict.fromkeys(SAMPLING, "do_sample=False")
         return sampling | ({} if num_beams > 1 else dict.fromkeys(_BEAMS, "num_beams=1"))
 
     @classmethod
@@ -456,9 +457,7 @@ def _inputs(
         len(prompts), soft.num_virtual_tokens, dtype=torch.long, device=model.device
     )
     if soft.peft_type == PeftType.PREFIX_TUNING:
-        cache = cache_argument(_base(model))
-        assert cache is not None, "the method was applied, so the model takes one"
-        plain[cache] = model.get_prompt(len(prompts) * num_beams)
+        plain[state_name()] = model.get_prompt(len(prompts) * num_beams)
         if causal:  # stand-ins for what is cached already, which transformers cuts off again
             plain["input_ids"] = torch.cat([virtual, input_ids], 1)
             plain["attention_mask"] = torch.cat([virtual, attention_mask], 1)

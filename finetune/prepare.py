@@ -9,7 +9,8 @@ from finetune.augment import augmented
 from finetune.methods import Full, LoRA, Partial, PrefixTuning
 from finetune.models import Scratch
 from finetune.shape import Shape
-from finetune.tasks import LanguageModeling
+from finetune.tasks import Completion, LanguageModeling
+from finetune.tasks.chat_template import chat_template
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -60,6 +61,14 @@ class Prepared:
                 f"training.early_stopping_patience {patience} is not used: it needs a validation "
                 "split, an eval_strategy and load_best_model_at_end"
             )
+        if self.chat_template is not None and self.tokenizer.chat_template not in (
+            None,
+            self.chat_template,
+        ):
+            warnings.append(
+                "the chat template of the base model is replaced in model/ by one made from "
+                "task.prompt, which is what the model is trained on"
+            )
         alike: dict[str, list[str]] = {}
         for name in self.shape.head.names:
             alike.setdefault(" ".join(name.casefold().split()), []).append(name)
@@ -70,6 +79,14 @@ class Prepared:
             if len(names) > 1
         ]
         return tuple(warnings)
+
+    @property
+    def chat_template(self) -> str | None:
+        """The recipe's prompt as the chat template that is saved; None where it makes none."""
+        task = self.recipe.task
+        if not isinstance(task, Completion):
+            return None
+        return chat_template(task, self.tokenizer, self.shape)
 
     @property
     def model(self) -> PreTrainedModel | PeftModel:
@@ -88,10 +105,14 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
     task = recipe.task
     splits = splits or recipe.data.load(task.inputs, task.columns)
     splits.require(task.columns)
-    if isinstance(recipe.model, Scratch) and not isinstance(recipe.method, Full | Partial):
+    if isinstance(recipe.model, Scratch) and not isinstance(recipe.method, Full):
+        name = type(recipe.method).__name__
+        promise = "saves only what it adds to a base model"
+        if isinstance(recipe.method, Partial):
+            promise = "keeps the weights that it does not select as a checkpoint holds them"
         raise ValueError(
-            f"method {type(recipe.method).__name__} saves only what it adds to a base model, and a "
-            "model from scratch has none: train it with Full first"
+            f"method {name} {promise}, and a model from scratch has none: use Full; or train it "
+            f"with Full first, then {name} on Pretrained(the folder model/ of that run)"
         )
     checkpointing = recipe.training.checkpoints_activations
     if checkpointing and isinstance(recipe.method, PrefixTuning):

@@ -297,6 +297,7 @@ UNSEEN = (
     "log_level",
     "report_to",
     "run_name",
+    "project",
     "per_device_eval_batch_size",
     "save_total_limit",
     "push_to_hub",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -13,6 +12,16 @@ if TYPE_CHECKING:
 
 
 Kind = Literal["text", "classes", "tags", "masked", "ordered", "replaced"]
+STATE_NAMES = frozenset({"past_key_values", "cache"})
+"""What a model keeps of a text goes by the second of these names since transformers 5.24."""
+
+
+def state_name() -> str:
+    """The one of `STATE_NAMES` that the installed transformers uses."""
+    from transformers.modeling_outputs import BaseModelOutputWithPast
+
+    (name,) = STATE_NAMES & {field.name for field in fields(BaseModelOutputWithPast)}
+    return name
 
 
 @dataclass(frozen=True)
@@ -79,15 +88,6 @@ TERMS: dict[Kind, dict[str, float]] = {
     "replaced": {"masked": 1.0, "replaced": 50.0},  # Clark et al. 2020, section 2
 }
 """Of the heads that models are pre-trained by, the parts of the loss and what each counts."""
-
-
-def cache_argument(model: PreTrainedModel) -> str | None:
-    """The argument of `forward` for keys and values of earlier tokens. None: there is no such one.
-
-    transformers 5.24 renamed it.
-    """
-    parameters = inspect.signature(model.forward).parameters
-    return next((name for name in ("cache", "past_key_values") if name in parameters), None)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ import pytest
 import tyro
 
 from finetune.data import Data, Splits
+from finetune.overrides import overridden
+from finetune.studies import load
 
 ENGLISH = "package:chatterbot_corpus/data/english/*.yml"
 PAIRS = [{"source": f"question {i}", "target": f"answer {i}"} for i in range(200)]
@@ -789,6 +791,28 @@ def test_columns_can_be_given_where_the_recipe_already_has_some() -> None:
     assert holder.data.columns == {"body": "text", "summary": "label"}
     assert (holder.data.train, holder.data.limit) == ("mine.csv", 5)
     assert tyro.cli(Holder, args=[], default=Holder(HUB)).data == HUB
+
+
+def test_columns_are_pairs_with_or_without_an_equals_sign() -> None:
+    recipe = load("quickstart/gpt2_full")
+    pairs = {"en": "source", "fr": "target"}
+    for typed in (
+        "--data.columns en=source fr=target",
+        "--data.columns en source fr target",
+        "--data.columns=en=source fr=target",
+        "--data.columns en=source --data.columns fr=target",
+    ):
+        data = overridden(recipe, [*typed.split(), "--data.limit", "5"]).data
+        assert (data.columns, data.limit) == (pairs, 5)
+    for typed, says in {
+        "en=source fr target": "'fr' stands without = among names with it",
+        "en source fr": "'en', 'source', 'fr' is no list of pairs",
+        "en=source fr=": "'en', 'source', 'fr', '' is no list of pairs",
+        "": "nothing is no list of pairs",
+        "en=source en=target": "renames 'en' twice",
+    }.items():
+        with pytest.raises(ValueError, match=f"^--data.columns .*{says}$"):
+            overridden(recipe, ["--data.columns", *typed.split()])
 
 
 # ------------------------------------------------------------------------------- the Hub

@@ -223,6 +223,7 @@ def test_a_base_on_the_hub_is_its_commit(tmp_path: Path, monkeypatch: pytest.Mon
         {"training": Training(output_dir="elsewhere")},
         {"training": Training(learning_rate=Full.learning_rate)},
         {"training": Training(run_name="x", report_to="tensorboard", disable_tqdm=False)},
+        {"training": Training(project="x")},
         {"training": Training(logging_steps=1, logging_first_step=True, log_level="error")},
         {"training": Training(per_device_eval_batch_size=2, save_total_limit=3)},
         {"training": Training(push_to_hub=True, hub_model_id="a/b", hub_private_repo=False)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from finetune.methods.adapted import Adapted
 from finetune.methods.selector import Layout, Stack, Weight, check_pattern
-from finetune.shape import Shape, cache_argument
+from finetune.shape import STATE_NAMES, Shape, state_name
 
 if TYPE_CHECKING:
     import torch
@@ -143,13 +144,13 @@ class PrefixTuning(_VirtualTokens):
             "attention" in weight.parts and weight.stack == layout.stacks[-1]
             for weight in layout.weights
         )
-        cache = cache_argument(model)
-        if not decoder or cache is None or task_type is None:
+        takes_past = not STATE_NAMES.isdisjoint(inspect.signature(model.forward).parameters)
+        if not decoder or not takes_past or task_type is None:
             raise ValueError(
                 "PrefixTuning: a prefix is past keys and values of a decoder's attention, and "
                 f"{name} takes none; use PromptTuning, LoRA or Partial"
             )
-        if cache != "past_key_values" and task_type in ("SEQ_CLS", "TOKEN_CLS"):
+        if state_name() != "past_key_values" and task_type in ("SEQ_CLS", "TOKEN_CLS"):
             raise ValueError(
                 f"PrefixTuning: PEFT 0.21 knows only the older name of the cache that {name} takes "
                 "in transformers 5.24; install transformers<5.24, or use PromptTuning, LoRA or "
@@ -475,7 +476,7 @@ def _keys_and_values(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
     model.train(False)
     with torch.no_grad():
         # Not every head hands on the keys and values that its base model gives: Llama's tagger.
-        cache = model.base_model(**inputs, use_cache=True).past_key_values
+        cache = model.base_model(**inputs, use_cache=True)[state_name()]
     model.train(training)
     if model.config.is_encoder_decoder:
         cache = cache.self_attention_cache

@@ -23,7 +23,15 @@ from finetune.models.sound import (
     without_report,
 )
 from finetune.reach import hub_answers
-from finetune.shape import HEADS, MULTI_LABEL, SINGLE_LABEL, Head, Kind, cache_argument, names_of
+from finetune.shape import (
+    HEADS,
+    MULTI_LABEL,
+    SINGLE_LABEL,
+    STATE_NAMES,
+    Head,
+    Kind,
+    names_of,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -418,8 +426,9 @@ def read_last_token(model: PreTrainedModel) -> None:
     It finds that of ids, by the pad token's; of embeddings, which is how a soft prompt comes, it
     takes the last position, padding or not. So here the real ones are moved to the end.
     """
-    needed = {cache_argument(model), "position_ids", "inputs_embeds"}
-    causal = needed <= set(inspect.signature(model.forward).parameters)
+    parameters = inspect.signature(model.forward).parameters
+    causal = {"position_ids", "inputs_embeds"} <= set(parameters)
+    causal = causal and not STATE_NAMES.isdisjoint(parameters)
     if not causal or not type(model).__name__.endswith("ForSequenceClassification"):
         return
 

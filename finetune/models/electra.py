@@ -20,6 +20,7 @@ from transformers.utils import CONFIG_NAME
 from transformers.utils.generic import ModelOutput
 from transformers.utils.hub import has_file
 
+from finetune.models.saving import save_weights
 from finetune.models.sound import check_loaded
 
 GENERATOR = "generator"
@@ -125,8 +126,8 @@ class PairedElectraForPreTraining(ElectraPreTrainedModel):
 
     def save_parts(self, folder: Path) -> Path:
         """Writes each as the ordinary model it is, the generator into the folder that it gives."""
-        self.discriminator.save_pretrained(str(folder))
-        self.generator.save_pretrained(str(folder / GENERATOR))
+        save_weights(self.discriminator, folder)
+        save_weights(self.generator, folder / GENERATOR)
         return folder / GENERATOR
 
 

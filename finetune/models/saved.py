@@ -114,7 +114,7 @@ def _open(name: str, like: Pretrained, run: Path | None = None) -> Loaded:
         raise ValueError(f"adapter {name!r}: its adapter_config.json names no base model")
     base = replace(like, name=config.base_model_name_or_path, revision=config.revision)
     if run is not None:
-        _check_base(base, run)
+        check_base(base, run)
     loaded = base.load((), head)
     if (folder / "generation_config.json").is_file():  # the run's, which peft leaves aside
         loaded.model.generation_config = GenerationConfig.from_pretrained(str(folder))
@@ -125,7 +125,7 @@ def _open(name: str, like: Pretrained, run: Path | None = None) -> Loaded:
     return Loaded(model, tokenizer or loaded.tokenizer)
 
 
-def _check_base(base: Pretrained, run: Path) -> None:
+def check_base(base: Pretrained, run: Path) -> None:
     """
     Raises:
         ValueError: the base model on this machine is not the one that the run was trained on.

@@ -53,6 +53,12 @@ PIPELINES = {
 LABELS = 50
 """So many names of labels are written out."""
 
+CHAT = (
+    "As a chat (`apply_chat_template`, `pipeline`, `transformers serve`) the last user message is "
+    "set into the prompt above; system messages and earlier turns are not read, because the model "
+    "was trained on single prompts."
+)
+
 LICENCE = ("license", "license_name", "license_link")
 
 
@@ -75,6 +81,7 @@ def card(run: Run, name: str, *, base: str | None = None) -> str:
         _origin(run, base, licence, manifest),
         f"## Use\n\n```python\n{_snippet(run, name, adapter, remote)}```",
         *([_caution(adapter)] if _caution(adapter) else []),
+        *([CHAT] if _chats(run) else []),
         f"## Results\n\n{_results(run)}",
         f"## Cost\n\n{_cost(run, manifest)}",
         f"## Again\n\n{_again(run, name, manifest)}",
@@ -425,6 +432,13 @@ def _label_snippet(
     else:
         lines.append("print(dict(zip(names, logits.softmax(-1).tolist())))")
     return "\n".join(lines) + "\n"
+
+
+def _chats(run: Run) -> bool:
+    """Whether the saved chat template was made from the recipe's prompt."""
+    task = run.recipe.task
+    single = isinstance(task, Completion) and len(task.inputs) == 1
+    return single and (run.folder / "model" / "chat_template.jinja").is_file()
 
 
 def _caution(adapter: dict[str, Any] | None) -> str:

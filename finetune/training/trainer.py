@@ -49,6 +49,7 @@ from finetune.training.loss import (
 )
 from finetune.training.order import BLANK, Balanced, Filled, Rebalanced, Rows, Streams
 from finetune.training.pretraining import parts, scored_parts
+from finetune.training.trackers import Callbacks, final_scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,6 +140,7 @@ class FinetuneTrainer(Trainer):
         if self.is_fsdp_enabled:
             self._check_fsdp()
             self._move_model_to_device(prepared.model, args.device)  # scored before it is spread
+        self.callback_handler = self._callbacks = Callbacks(self.callback_handler, args)
         self.remove_callback(PrinterCallback)
         if args.disable_tqdm:
             self.remove_callback(ProgressCallback)
@@ -166,6 +168,10 @@ class FinetuneTrainer(Trainer):
         finally:
             for hook in hooks:
                 hook.remove()
+
+    def report(self, metrics: Mapping[str, Any]) -> None:
+        """Gives the trackers the final scores and floors, and closes them."""
+        self._callbacks.finish(final_scores(metrics), self.args, self.state, self.control)
 
     def _init_training_state(
         self, max_steps: int, num_update_steps_per_epoch: int, num_train_epochs: int, *args: Any

@@ -78,13 +78,14 @@ def compare(
     Instead of a recipe the folder of finished runs (a run's, an arm's, or one of arms) may stand:
     they are put beside the others as they are, and named by their folders. Of such alone nothing
     is written without `output`.
-    `overrides`: what `finetune run` takes after the recipe; they go to every arm, and with them
-    the runs lie in a folder of their own.
+    `overrides`: what `finetune run` takes after the recipe; they go to every arm that has such a
+    setting (a model from scratch has no `model.name`), and with them the runs lie in a folder of
+    their own. The arms that keep their own are named, here and in compare.md.
 
     Raises: ValueError for a mistake in a recipe or its data, before any run starts, and where not
     all are scored on the same examples.
     """
-    from finetune.overrides import overridden
+    from finetune.overrides import check, fitting, overridden
     from finetune.reports.tables import print_comparison, write_comparison
     from finetune.studies import arms, find, load, studies
 
@@ -95,6 +96,8 @@ def compare(
         )
     if not seeds:
         raise ValueError("compare needs at least one seed: --seeds 0 1 2")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"--seeds {' '.join(map(str, seeds))} names a seed twice: name each once")
     files: list[Path] = []
     there: dict[Path, Path] = {}
     for name in recipes:
@@ -104,6 +107,7 @@ def compare(
             continue
         study = name in studies() or (folder / "__init__.py").is_file()
         files += arms(name) if study else [find(name)]
+    files = list({file.resolve(): file for file in files}.values())
     if overrides and not files:
         raise ValueError(
             f"{' '.join(overrides)}: finished runs are compared as they are; overrides are for "
@@ -112,9 +116,16 @@ def compare(
     scored: dict[str, Mapping[str, str]] = {}
     loaded: dict[tuple[str, tuple[str, ...], str], Splits] = {}
     wanted: list[tuple[Path, Recipe, str]] = []
+    arms_of = {file: load(str(file)) for file in files}
+    check(overrides, list(arms_of.values()))
+    settings = {file: fitting(recipe, overrides) for file, recipe in arms_of.items()}
+    kept = _kept({arms_of[file].name: unfit for file, (_, unfit) in settings.items()})
+    for note in kept:
+        print(note, flush=True)
     for file in files:
+        own = overridden(arms_of[file], settings[file][0])
         for seed in seeds:
-            recipe = overridden(load(str(file)), overrides)
+            recipe = own
             if recipe.training.push_to_hub:
                 raise ValueError(
                     f"{recipe.name}: compare pushes nothing; leave training.push_to_hub out, and "
@@ -145,7 +156,7 @@ def compare(
     print(f"{len(wanted) + len(finished)} runs, {len(missing)} to do", flush=True)
     for number, (file, recipe) in enumerate(missing, 1):
         print(f"\n[{number}/{len(missing)}] {recipe.folder}", flush=True)
-        _run(file, recipe, overrides)
+        _run(file, recipe, settings[file][0])
     runs = [*finished, *(Run.read(recipe.folder) for _, recipe, _ in wanted)]
     rows, choice = _rows(runs), chosen(runs)
     if output is None and wanted:
@@ -153,7 +164,7 @@ def compare(
     cautions = _cautions(runs)
     print_comparison(rows, choice, cautions)
     if output is not None:
-        write_comparison(rows, choice, _circumstances(runs), cautions, output)
+        write_comparison(rows, choice, "; ".join([_circumstances(runs), *kept]), cautions, output)
     return rows
 
 
@@ -173,6 +184,15 @@ def _cautions(runs: Sequence[Run]) -> list[str]:
     if not _judged_alike(runs):
         cautions.append("the arms were validated on different examples, so none is chosen")
     return cautions
+
+
+def _kept(unfit: Mapping[str, Sequence[str]]) -> list[str]:
+    """For each setting that some arms do not have, who keeps their own."""
+    names: dict[str, list[str]] = {}
+    for arm, flags in unfit.items():
+        for flag in flags:
+            names.setdefault(flag, []).append(arm)
+    return [f"{flag} does not apply to {', '.join(arms)}" for flag, arms in names.items()]
 
 
 def _runs_in(folder: Path) -> list[Path]:

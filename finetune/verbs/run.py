@@ -26,6 +26,7 @@ from finetune.evaluation.evaluate import (
 )
 from finetune.models import Pretrained
 from finetune.models.saved import HEAD
+from finetune.models.saving import save_tokenizer, save_weights
 from finetune.prepare import Prepared, prepare
 from finetune.processes import is_first, on_first, start
 from finetune.recipe import PLACES, Recipe
@@ -95,6 +96,7 @@ def run(recipe: Recipe) -> Run:
 
     Raises: ValueError where the recipe, its data, its folder or the Hub cannot be used.
     """
+    from finetune.training.trackers import named
     from finetune.training.trainer import check_training
     from finetune.verbs.push import push, reserve
 
@@ -118,7 +120,8 @@ def run(recipe: Recipe) -> Run:
             on_first(lambda: reserve(repo, private))
         with ExitStack() as held:
             if not on_first(lambda: _begin(folder, prepared, identity, held)):
-                _train_and_score(folder, prepared, args)
+                with named(args, recipe):
+                    _train_and_score(folder, prepared, args)
     if repo is not None:
         on_first(lambda: push(folder, repo, private))
     return Run.read(folder)
@@ -305,6 +308,7 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
         return {"diagnosis": asdict(found)}
 
     on_first(lambda: _finish(Run(folder, recipe, metrics | diagnosed()), evaluation))
+    trainer.report(metrics)
 
 
 def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
@@ -383,12 +387,12 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
 
     from finetune.models.electra import PairedElectraForPreTraining
 
-    model = prepared.model
+    model, tokenizer, shape = prepared.model, prepared.tokenizer, prepared.shape
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     if model.can_generate():
         base.config.use_cache = True  # Trainer switched it off; a T5 tagger's encoder refuses it
     if prepared.recipe.task.generates:
-        decoding = prepared.recipe.decoding.config(model, prepared.tokenizer)
+        decoding = prepared.recipe.decoding.config(model, tokenizer)
         base.generation_config = decoding
     if isinstance(model, PeftModel):
         assert isinstance(prepared.recipe.model, Pretrained)
@@ -396,14 +400,15 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
         config.base_model_name_or_path = prepared.recipe.model.base
         config.revision = prepared.recipe.model.revision
         # "auto" would ask the Hub about the base; no method of ours resizes its embeddings.
-        model.save_pretrained(str(folder), save_embedding_layers=False)
-        _write_json(folder / HEAD, asdict(prepared.shape.head))
+        save_weights(model, folder, save_embedding_layers=False)
+        _write_json(folder / HEAD, asdict(shape.head))
     elif isinstance(model, PairedElectraForPreTraining):
-        generator = model.save_parts(folder)
-        prepared.tokenizer.save_pretrained(str(generator))
+        save_tokenizer(tokenizer, model.save_parts(folder), shape.max_tokens)
     else:
-        model.save_pretrained(str(folder))
-    prepared.tokenizer.save_pretrained(str(folder))
+        save_weights(model, folder)
+    if prepared.chat_template is not None:
+        tokenizer.chat_template = prepared.chat_template
+    save_tokenizer(tokenizer, folder, shape.max_tokens)
     if prepared.recipe.task.generates:
         decoding.save_pretrained(str(folder))
 

@@ -21,7 +21,7 @@ from transformers.pytorch_utils import Conv1D
 
 from finetune.generation import _inputs
 from finetune.methods import IA3, LoRA, Method, PrefixTuning, PromptTuning, backward_depth
-from finetune.shape import cache_argument
+from finetune.shape import state_name
 from tests.conftest import build, tokenizer
 from tests.methods.models import batch, make
 from tests.methods.training import train
@@ -33,7 +33,7 @@ METHODS = [
     LoRA(r=2, use_rslora=True, use_dora=True),
     IA3(),
 ]
-PEFT_KNOWS_THE_CACHE = cache_argument(build("gpt2")) == "past_key_values"
+PEFT_KNOWS_THE_CACHE = state_name() == "past_key_values"
 """PEFT 0.21 does not know the name that transformers 5.24 gives it."""
 PREFIX_ON_A_CLASSIFIER = [
     (PrefixTuning(4), "gpt2", "classify"),
