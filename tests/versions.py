@@ -12,10 +12,10 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 CHECKOUT = Path(__file__).parent.parent
 NAMED = ("torch", "transformers", "peft", "accelerate", "datasets")
@@ -38,13 +38,16 @@ class Environment:
     def folder(self) -> Path:
         return CHECKOUT / f".venv-{self.name}"
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs the environment's Python; what it prints goes to the log."""
+    def run(
+        self, *arguments: str, output: int | IO[str] = subprocess.PIPE
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs the environment's Python from this checkout."""
+        environment = {name: os.environ[name] for name in os.environ.keys() - {"PYTHONPATH"}}
         return subprocess.run(
             (self.folder / "bin" / "python", *arguments),
             cwd=CHECKOUT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
+            env=environment | {"OMP_NUM_THREADS": "1"},
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
@@ -79,21 +82,21 @@ class Environment:
 
     def test(self, *arguments: str) -> bool:
         """Runs the suite, prints one line, and says whether all tests passed."""
-        begun = time.monotonic()
+        print(f"{self.name}: installing into {self.folder}", file=sys.stderr)
         try:
             missing = self.install()
         except RuntimeError as error:
             print(f"{self.name}: the declared versions cannot be installed together\n{error}")
             return False
-        done = self.run("-m", "pytest", "-n", "2", "-p", "no:cacheprovider", *arguments)
         log = self.folder / "tests.log"
-        log.write_text(done.stdout)
+        print(f"{self.name}: running the tests into {log}", file=sys.stderr)
+        with log.open("w") as output:
+            pytest = ("-m", "pytest", "-n", "2", "-p", "no:cacheprovider", "--verbosity=0")
+            done = self.run(*pytest, *arguments, output=output)
         versions = self.run("-c", SHOW_VERSIONS).stdout.strip()
-        counts = done.stdout.rstrip().rpartition("\n")[2].strip("= ")
+        counts = log.read_text().rstrip().rpartition("\n")[2].strip("= ")
         note = f" ({missing})" if missing else ""
         print(f"{self.name}: {versions}{note}: {counts}", flush=True)
-        if done.returncode:
-            print(f"  {time.monotonic() - begun:.0f} s; the failures are in {log}", flush=True)
         return done.returncode == 0
 
 
