@@ -11,6 +11,8 @@
 ## make list       the recipes
 ## make install    .venv, with the versions of constraints.txt; the others do it when needed
 ## make test       the tests; ARGS="-k words" and the like go to pytest
+## make test-peers TRANSFORMERS=<checkout of the installed version's tag>
+##     transformers' own common tests over the LSTM family; not part of `make test`
 ## make check      ruff and mypy
 ## make test-versions   the tests with the oldest and with the newest versions of pyproject.toml
 ##     in .venv-oldest and .venv-newest; PYTHON_OLDEST and PYTHON_NEWEST name their Pythons
@@ -27,7 +29,7 @@ $(error RECIPE is missing: make $(firstword $(MAKECMDGOALS)) RECIPE=quickstart/g
 endif
 endif
 
-.PHONY: help finetune compare plan list install test check test-versions
+.PHONY: help finetune compare plan list install test test-peers test-versions check
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -44,6 +46,10 @@ list: $(INSTALLED)
 # Tiny models gain nothing from threads: two processes of one thread each are faster.
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 $(ARGS)
+
+test-peers: $(INSTALLED)
+	@test -f "$(TRANSFORMERS)/tests/test_modeling_common.py" || { echo "TRANSFORMERS is missing or no checkout of transformers: make test-peers TRANSFORMERS=<checkout of the tag v$$(.venv/bin/python -c 'import importlib.metadata as m; print(m.version("transformers"))')>"; exit 2; }
+	TRANSFORMERS="$(abspath $(TRANSFORMERS))" OMP_NUM_THREADS=1 .venv/bin/python -m pytest -s -rs tests/peers/lstm.py $(ARGS)
 
 check: $(INSTALLED)
 	.venv/bin/ruff check
