@@ -216,15 +216,13 @@ def test_a_killed_process_holds_no_run(recipe: Recipe, tmp_path: Path) -> None:
         f"from filelock import FileLock; lock = FileLock({str(lock)!r}); lock.acquire();"
         "print(flush=True); input()"
     )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert holder.stdout is not None
-    holder.stdout.readline()
-    with pytest.raises(ValueError, match="is running"):
-        is_finished(lock.parent, recipe, "any")
-    holder.kill()
-    holder.communicate()
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(ValueError, match="is running"):
+            is_finished(lock.parent, recipe, "any")
+        holder.kill()
     assert not is_finished(lock.parent, recipe, "any")
 
 
