@@ -12,6 +12,8 @@
 ## make install    .venv, with the versions of constraints.txt; the others do it when needed
 ## make test       the tests; ARGS="-k words" and the like go to pytest
 ## make check      ruff and mypy
+## make test-versions   the tests with the oldest and with the newest versions of pyproject.toml
+##     in .venv-oldest and .venv-newest; PYTHON_OLDEST and PYTHON_NEWEST name their Pythons
 ##
 ## PYTHON=/path/to/python3 chooses the Python of a new .venv; `rm -rf .venv` starts anew.
 
@@ -25,7 +27,7 @@ $(error RECIPE is missing: make $(firstword $(MAKECMDGOALS)) RECIPE=quickstart/g
 endif
 endif
 
-.PHONY: help finetune compare plan list install test check
+.PHONY: help finetune compare plan list install test check test-versions
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -47,6 +49,9 @@ check: $(INSTALLED)
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+
+test-versions:
+	$(PYTHON) tests/versions.py $(ARGS)
 
 install: $(INSTALLED)
 

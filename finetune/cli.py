@@ -9,9 +9,10 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from finetune.training.diverged import Diverged
 
@@ -19,17 +20,32 @@ if TYPE_CHECKING:
     from finetune.generation import Decoding
     from finetune.recipe import Recipe
 
-OVERRIDES = "overrides of the recipe, e.g. --training.max-steps 10 --data.train mine.csv"
+OVERRIDES = "settings of the recipe, e.g. --training.max-steps 10 --data.train mine.csv"
+
+VERBS = {
+    "train": "run",
+    "fit": "run",
+    "finetune": "run",
+    "eval": "evaluate",
+    "test": "evaluate",
+    "score": "evaluate",
+    "ls": "list",
+    "infer": "generate",
+    "sample": "generate",
+    "classify": "predict",
+    "tag": "predict",
+    "upload": "push",
+}
+"""What a verb is called elsewhere, and what it is called here."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0: done; 1: training diverged, and 2: the user's mistake, each in one line; 130: interrupted.
     Ours: a traceback."""
-    arguments, rest = _parser().parse_known_args(argv)
     try:
-        if rest and not arguments.takes_overrides:
-            raise ValueError(f"{arguments.verb} does not know {rest[0]!r}")
-        arguments.act(arguments, rest)
+        arguments = _read(list(sys.argv[1:] if argv is None else argv))
+        arguments.act(arguments)
+        sys.stdout.flush()  # here, not when Python ends: the reader may have gone
     except KeyboardInterrupt:
         print("finetune: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -66,28 +82,148 @@ def _is_users(error: BaseException) -> bool:
     return Path(trace.tb_frame.f_code.co_filename).is_relative_to(Path(__file__).parent)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+    """A mistake is a ValueError: one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{self.prog.removeprefix('finetune ')}: {message}")
+
+    @property
+    def flags(self) -> list[str]:
+        return [flag for action in self._actions for flag in action.option_strings]
+
+
+class _Setting(argparse.Action):
+    """Collects a setting and its values, as typed, for whoever knows the recipe."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        words = [values] if isinstance(values, str) else list(values or [])
+        if len(words) == 1 and words[0].startswith("-"):
+            words = [f"{self.dest}={words[0]}"]  # else read as an option of its own
+        else:
+            words = [self.dest, *words]
+        namespace.settings = [*namespace.settings, *words]
+
+
+def _read(words: list[str]) -> argparse.Namespace:
+    """The verb, what it works on, its options, and `settings`: those of the recipe.
+
+    Options may stand anywhere. An option takes as many words as its type says: none for true or
+    false, all up to the next option for a list, else one. Every other word is what the verb works
+    on, in this order.
+    """
+    from finetune.overrides import is_option, key, nearest, unknown
+
+    parser, verbs = _parser()
+    if not words:
+        raise ValueError(f"name a verb: {', '.join(verbs)}; `finetune --help` says what they do")
+    name, *words = words
+    if name in ("-h", "--help"):
+        return argparse.Namespace(act=lambda _: parser.print_help())
+    if name not in verbs:
+        raise ValueError(_no_verb(name, list(verbs)))
+    verb = verbs[name]
+    end = words.index("--") if "--" in words else len(words)
+    words[:end] = [
+        word.replace(word.partition("=")[0], key(word), 1) if is_option(word) else word
+        for word in words[:end]
+    ]
+    options = [word for word in words[:end] if word[:1] == "-"]
+    if {"-h", "--help"}.intersection(options) and not verb.get_default("own_help"):
+        return argparse.Namespace(act=lambda _: verb.print_help())
+    foreign = dict.fromkeys(key(word) for word in options if is_option(word))
+    foreign = {flag: None for flag in foreign if flag not in verb.flags}
+    own = [flag for flag in verb.flags if flag not in ("-h", "--help")]
+    known = _settings(verb.get_default("takes"), words[:end]) if foreign else {}
+    for flag in foreign:
+        # Of a recipe's settings only those who have it know all: it has keys of its own.
+        own_is_meant = "." not in flag and nearest(flag, own) is not None
+        if flag not in known and (own_is_meant or verb.get_default("takes") != "recipe"):
+            raise ValueError(unknown(flag, [*own, *known]))
+        verb.add_argument(flag, dest=flag, nargs=known.get(flag, "?"), action=_Setting)
+    arguments, extra = verb.parse_known_intermixed_args(words)
+    for word in extra:
+        if word.startswith("-"):
+            raise ValueError(unknown(word, [*own, *_settings(verb.get_default("takes"), [])]))
+        raise ValueError(f"{name}: {word!r} is one word too many; `finetune {name} --help`")
+    return arguments
+
+
+def _no_verb(name: str, verbs: Sequence[str]) -> str:
+    close = VERBS.get(name.lower()) or next(iter(get_close_matches(name.lower(), verbs, 1)), None)
+    if close is None:
+        return f"no verb {name!r}; there are {', '.join(verbs)}"
+    return f"no verb {name!r}; did you mean {close}?"
+
+
+def _settings(takes: str | None, words: Sequence[str]) -> Mapping[str, int | str]:
+    """The settings that a verb passes on: those of a recipe, of decoding, or none."""
+    from finetune.overrides import check_switches, flags_of, settings
+
+    if takes is None:
+        return {}
+    if takes == "recipe":
+        known = settings()
+    else:
+        from finetune.generation import Decoding
+
+        known = flags_of(Decoding)
+    check_switches(words, known)
+    return known
+
+
+def _count(text: str) -> int:
+    """A number of at least 1."""
+    number = _whole(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be at least 1")
+    return number
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number; it takes all words up to the next option"
+        ) from None
+
+
+Act = Callable[[argparse.Namespace], None]
+
+
+def _parser() -> tuple[_Parser, Mapping[str, _Parser]]:
+    """The command line's parser, for its help, and the parser of each verb."""
+    parser = _Parser(
         prog="finetune",
         description="One pipeline, every way to fine-tune a Hugging Face model, compared fairly.",
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    def verb(name: str, act: Any, text: str, *, overrides: bool = False) -> argparse.ArgumentParser:
-        epilog = OVERRIDES if overrides else None
+    def verb(
+        name: str, act: Act, text: str, *, takes: str | None = None, own_help: bool = False
+    ) -> _Parser:
         added = verbs.add_parser(
             name,
             help=text,
             description=text,
-            epilog=epilog,
-            add_help=not overrides,
+            epilog=OVERRIDES if takes == "recipe" else None,
+            add_help=False,
             allow_abbrev=False,
         )
-        if overrides:
-            added.add_argument(
-                "-h", "--help", action="store_true", help="with a recipe: its fields"
-            )
-        added.set_defaults(act=act, takes_overrides=overrides)
+        added.add_argument(
+            "-h",
+            "--help",
+            action="store_true",
+            help="of a recipe or run: all of its settings" if own_help else "this text",
+        )
+        added.set_defaults(act=act, verb=name, takes=takes, own_help=own_help, settings=[])
         return added
 
     verb("list", _list, "the recipes within reach")
@@ -101,58 +237,56 @@ def _parser() -> argparse.ArgumentParser:
         ("plan", _plan, "everything short of training"),
         ("run", _run, "train, evaluate, write the run folder"),
     ):
-        added = verb(name, act, text, overrides=True)
+        added = verb(name, act, text, takes="recipe", own_help=True)
         added.add_argument("recipe", nargs="?", help=recipe)
         added.add_argument(
             "--from", dest="file", type=Path, metavar="FILE", help="a run's recipe.json, in place"
         )
-    added = verb("compare", _compare, "run what is missing, then one table", overrides=True)
+    added = verb("compare", _compare, "run what is missing, then one table", takes="recipe")
     added.add_argument("recipes", nargs="*", help="studies, recipes, and folders of finished runs")
     added.add_argument(
-        "--seeds", type=int, nargs="+", default=[0, 1, 2], help="of each recipe a run by each"
+        "--seeds", type=_whole, nargs="+", default=[0, 1, 2], help="of each recipe a run by each"
     )
     added.add_argument("--output", type=Path, help="the folder of the runs and the table")
-    added = verb("evaluate", _evaluate, "a finished run's scores, or its loss by available context")
-    added.epilog = "overrides of the recipe's data, task and decoding, e.g. --data.test other.txt"
-    added.set_defaults(takes_overrides=True)
+    added = verb(
+        "evaluate",
+        _evaluate,
+        "a finished run's scores, or its loss by available context",
+        takes="recipe",
+    )
+    added.epilog = "settings of the recipe's data, task and decoding, e.g. --data.test other.txt"
     added.add_argument("runs", metavar="RUN", nargs="+", help="a run's folder, or its Hub id")
     added.add_argument(
         "--split", choices=("train", "validation", "test"), help="else test, or validation"
     )
     added.add_argument(
         "--context",
-        type=int,
+        type=_whole,
         nargs="+",
         metavar="TOKENS",
         help="nats a token, predicted from so many tokens alone",
     )
-    added.add_argument("--positions", type=int, help="tokens predicted at each context; 4096")
+    added.add_argument("--positions", type=_count, help="tokens predicted at each context; 4096")
     added.add_argument(
         "--output", type=Path, metavar="FOLDER", help="for context.json, context.md and context.svg"
     )
     added = verb(
-        "generate", _generate, "text from a run, a model folder or a Hub id", overrides=True
+        "generate",
+        _generate,
+        "text from a run, a model folder or a Hub id",
+        takes="decoding",
+        own_help=True,
     )
-    added.epilog = "how to generate: --max-new-tokens 100 --num-beams 4 --do-sample ..."
+    added.epilog = "how to generate: --max-new-tokens 100 --num-beams 4 --temperature 0.7 ..."
     added.add_argument("model", nargs="?", help="a run's folder, a model's, or a Hub id")
+    _add_texts(added, "PROMPT")
     added.add_argument("--prompt", nargs="+", default=[], help="one or more prompts")
-    added.add_argument("--file", type=Path, help="prompts: .txt (a line each) or .jsonl")
-    added.add_argument("--output", type=Path, help="JSONL is written here, not to the terminal")
     added.add_argument("--raw", action="store_true", help="leave out the recipe's prompt template")
-    added.add_argument(
-        "--batch-size", type=int, default=16, help="texts at once; changes no answer"
-    )
     added = verb("predict", _predict, "labels of texts, from a run, a model folder or a Hub id")
-    added.set_defaults(takes_overrides=True)  # texts that follow an option are left over
-    added.add_argument("model", help="a run's folder, a model's, or a Hub id")
-    added.add_argument("texts", nargs="*", metavar="TEXT", help="one or more texts")
-    added.add_argument("--file", type=Path, help="texts: .txt (a line each) or .jsonl")
+    added.add_argument("model", metavar="RUN", help="a run's folder, a model's, or a Hub id")
+    _add_texts(added, "TEXT")
     added.add_argument(
         "--explain", action="store_true", help="marks the words a label hangs on, and weighs them"
-    )
-    added.add_argument("--output", type=Path, help="JSONL is written here, not to the terminal")
-    added.add_argument(
-        "--batch-size", type=int, default=16, help="texts at once; changes no answer"
     )
     added = verb("merge", _merge, "an adapter folded into its model, proven equal")
     added.add_argument("model", metavar="RUN", help="a run's folder, an adapter's, or a Hub id")
@@ -161,10 +295,25 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("run", help="a run's folder, such as runs/study/arm")
     added.add_argument("repo", help="the repository: OWNER/NAME")
     added.add_argument("--public", action="store_true", help="a new repository is private without")
-    return parser
+    choices: Mapping[str, _Parser] = verbs.choices
+    return parser, choices
 
 
-def _list(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+def _add_texts(verb: _Parser, metavar: str) -> None:
+    """What `generate` and `predict` read, and where they write."""
+    verb.add_argument(
+        "texts", nargs="*", default=[], metavar=metavar, help="texts; without, standard input"
+    )
+    verb.add_argument(
+        "--file", metavar="FILE", help="texts: a line each, or a row each in any format of training"
+    )
+    verb.add_argument("--output", type=Path, help="JSONL is written here, not to the terminal")
+    verb.add_argument(
+        "--batch-size", type=_count, default=16, help="texts at once; changes no answer"
+    )
+
+
+def _list(arguments: argparse.Namespace) -> None:
     from finetune.studies import arms, studies, summary
 
     for study in studies():
@@ -174,57 +323,80 @@ def _list(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
             print(f"  {study}/{file.stem}: {summary(file)}")
 
 
-def _copy(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+def _copy(arguments: argparse.Namespace) -> None:
     from finetune.studies import arms, copy
 
     folder = copy(arguments.study, arguments.folder)
     print(f"copied to {folder}; try: finetune run {arms(str(folder))[0]}")
 
 
-def _runs(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
-    for file in sorted(arguments.folder.glob("**/recipe.json")):
+def _runs(arguments: argparse.Namespace) -> None:
+    folder: Path = arguments.folder
+    if not folder.is_dir() and (Path("runs") / folder).is_dir():
+        folder = Path("runs") / folder
+    if not folder.is_dir() and folder != Path("runs"):
+        names = ", ".join(sorted(path.name for path in Path("runs").glob("*/")))
+        raise ValueError(f"no folder {folder}; " + (f"runs/ has {names}" if names else "no runs/"))
+    files = sorted(folder.glob("**/recipe.json"))
+    if not files:
+        print(f"no runs in {folder}; `finetune run RECIPE` makes one")
+    for file in files:
         metrics = file.parent / "metrics.json"
         if not metrics.is_file():
             print(f"{file.parent}  unfinished")
             continue
-        quality = json.loads(metrics.read_text())["quality"]
-        scores = ", ".join(f"{name} {entry['value']:.4g}" for name, entry in quality.items())
+        try:
+            quality = json.loads(metrics.read_text(encoding="utf-8"))["quality"]
+            scores = ", ".join(f"{name} {entry['value']:.4g}" for name, entry in quality.items())
+        except (ValueError, TypeError, KeyError, AttributeError):
+            scores = "metrics.json cannot be read"
         print(f"{file.parent}  {scores}")
 
 
-def _loaded(arguments: argparse.Namespace, rest: Sequence[str]) -> Recipe:
-    """The recipe that the command names, with its overrides."""
+def _loaded(arguments: argparse.Namespace) -> Recipe | None:
+    """The recipe that the command names, with its settings; None: its help was asked for."""
     if (arguments.recipe is None) == (arguments.file is None):
         if arguments.help:
-            _help(arguments.verb)
-        raise ValueError(f"{arguments.verb} needs a recipe, or --from FILE; see `list`")
+            _parser()[1][arguments.verb].print_help()
+            return None
+        _check_flags(arguments)
+        raise ValueError(
+            f"{arguments.verb} needs a recipe or --from FILE, and not both; see `finetune list`"
+        )
     _quiet()
-    if arguments.file is not None:
-        from finetune.recipe import Recipe
+    from finetune.overrides import overridden, show
+    from finetune.studies import load, read
 
-        try:
-            values = json.loads(arguments.file.read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{arguments.file} is not JSON: {error}") from error
-        recipe = Recipe.from_dict(values)
-    else:
-        from finetune.studies import load
-
-        recipe = load(arguments.recipe)
-    from finetune.overrides import overridden
-
-    return overridden(recipe, [*rest, *(["--help"] if arguments.help else [])])
+    recipe = load(arguments.recipe) if arguments.file is None else read(arguments.file)
+    if arguments.help:
+        show(type(recipe), recipe, prog=f"finetune {arguments.verb} {recipe.name}")
+        return None
+    return overridden(recipe, arguments.settings)
 
 
-def _plan(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
-    recipe = _loaded(arguments, rest)
+def _check_flags(arguments: argparse.Namespace) -> None:
+    """Raises: ValueError for a setting that no recipe has, where none is named."""
+    from finetune.overrides import grouped, key, settings, unknown
+
+    for words in grouped(arguments.settings):
+        known = settings()
+        if key(words[0]) not in known and not words[0].startswith("--model.config."):
+            raise ValueError(unknown(key(words[0]), known))
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    recipe = _loaded(arguments)
+    if recipe is None:
+        return
     from finetune.verbs.plan import plan
 
     plan(recipe)
 
 
-def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
-    recipe = _loaded(arguments, rest)
+def _run(arguments: argparse.Namespace) -> None:
+    recipe = _loaded(arguments)
+    if recipe is None:
+        return
     from finetune.processes import is_first
     from finetune.reports.tables import print_result
     from finetune.verbs.run import run
@@ -238,64 +410,72 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     print_result(result)
 
 
-def _compare(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+def _compare(arguments: argparse.Namespace) -> None:
     if not arguments.recipes:
-        if arguments.help:
-            _help("compare")
+        _check_flags(arguments)
         raise ValueError("compare needs a study or recipes; see `finetune list`")
     _quiet()
     from finetune.verbs.compare import compare
 
-    compare(arguments.recipes, arguments.seeds, arguments.output, rest)
+    compare(arguments.recipes, arguments.seeds, arguments.output, arguments.settings)
 
 
-def _evaluate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+def _evaluate(arguments: argparse.Namespace) -> None:
     _quiet()
     from finetune.verbs.evaluate import POSITIONS, evaluate_runs, loss_by_context
 
     runs, split, output = arguments.runs, arguments.split, arguments.output
     if arguments.context is not None:
         positions = POSITIONS if arguments.positions is None else arguments.positions
-        loss_by_context(runs, arguments.context, positions, split, rest, output)
+        loss_by_context(runs, arguments.context, positions, split, arguments.settings, output)
     elif arguments.positions is not None or output is not None:
         raise ValueError("--positions and --output go with --context, e.g. --context 1 4 16 64")
     else:
-        evaluate_runs(runs, split, rest)
+        evaluate_runs(runs, split, arguments.settings)
 
 
-def _generate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+def _generate(arguments: argparse.Namespace) -> None:
     if arguments.model is None:
         if arguments.help:
-            _help("generate")
+            _parser()[1]["generate"].print_help()
+            return
         raise ValueError("generate needs a run, a model folder or a Hub id")
     _quiet()
     from finetune.generation import Decoding, foreign_script, generate, stream
     from finetune.models.saved import open_saved
-    from finetune.overrides import parse
+    from finetune.overrides import implied, parse, show
     from finetune.prompts import encode_prompts, read_prompts
 
-    if arguments.help:
-        parse(Decoding, Decoding(), ["--help"], prog=f"finetune generate {arguments.model}")
-    prompts = read_prompts(arguments.prompt, arguments.file)
+    prompts = []
+    if not arguments.help:
+        prompts = read_prompts([*arguments.texts, *arguments.prompt], arguments.file, _warn)
     saved = open_saved(arguments.model)
     default = Decoding()
     if saved.model.can_generate() and saved.model.generation_config is not None:
         default = Decoding.of(saved.model.generation_config)
-    decoding: Decoding = parse(Decoding, default, rest, prog="finetune generate")
+    if arguments.help:
+        show(Decoding, default, prog=f"finetune generate {arguments.model}")
+        return
+    settings = [*arguments.settings, *implied(arguments.settings)]
+    decoding: Decoding = parse(Decoding, default, settings, prog="finetune generate")
     texts, ids = encode_prompts(saved, prompts, raw=arguments.raw)
     for warning in dict.fromkeys(foreign_script(text, saved.tokenizer) for text in texts):
         if warning is not None:
-            print(f"warning: {warning}", file=sys.stderr)
+            _warn(warning)
+    terminal = arguments.output is None and sys.stdout.isatty()
     single = len(ids) == 1 and decoding.num_return_sequences == 1 and decoding.num_beams == 1
-    if single and arguments.output is None and sys.stdout.isatty():
+    if single and terminal:
         for piece in stream(saved.model, saved.tokenizer, ids[0], decoding):
             print(piece, end="", flush=True)
         print()
         return
-    found = generate(saved.model, saved.tokenizer, ids, decoding, batch_size=arguments.batch_size)
+    new = generate(saved.model, saved.tokenizer, ids, decoding, batch_size=arguments.batch_size)
+    if terminal:
+        print("\n\n".join(_shown(*answer) for answer in zip(texts, new, strict=True)))
+        return
     lines = [
         json.dumps({"prompt": text, "completions": completions}, ensure_ascii=False)
-        for text, completions in zip(texts, found, strict=True)
+        for text, completions in zip(texts, new, strict=True)
     ]
     if arguments.output is None:
         print("\n".join(lines))
@@ -303,14 +483,24 @@ def _generate(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
         arguments.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _predict(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
-    if unknown := [word for word in rest if word.startswith("-")]:
-        raise ValueError(f"predict does not know {unknown[0]!r}")
+def _shown(prompt: str, completions: Sequence[str]) -> str:
+    """A prompt and its texts, as a terminal shows them among others."""
+    lines = [f"> {line}" for line in prompt.strip().splitlines()]
+    if len(completions) == 1:
+        return "\n".join([*lines, *completions])
+    return "\n".join([*lines, *(f"{n}. {text}" for n, text in enumerate(completions, 1))])
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def _predict(arguments: argparse.Namespace) -> None:
     _quiet()
     from finetune.prompts import read_prompts
     from finetune.verbs.predict import explained, lines, predict, write
 
-    texts = read_prompts([*arguments.texts, *rest], arguments.file, what="texts")
+    texts = read_prompts(arguments.texts, arguments.file, _warn)
     found = predict(arguments.model, texts, arguments.batch_size, arguments.explain)
     if arguments.output is not None:
         write(found, arguments.output)
@@ -325,7 +515,7 @@ def _predict(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
         print("\n".join(lines(one)))
 
 
-def _merge(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+def _merge(arguments: argparse.Namespace) -> None:
     _quiet()
     from finetune.verbs.merge import merge
 
@@ -337,24 +527,18 @@ def _merge(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     )
 
 
-def _push(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+def _push(arguments: argparse.Namespace) -> None:
     _quiet()
     from finetune.verbs.push import push
 
     push(arguments.run, arguments.repo, private=not arguments.public)
 
 
-def _help(verb: str) -> None:
-    parser = _parser()
-    action = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
-    action.choices[verb].print_help()
-    raise SystemExit(0)
-
-
 def _quiet() -> None:
     """Silences what libraries would print over ours; before they are imported."""
-    # PEFT reads a property that transformers has renamed.
+    # PEFT reads a property and passes an argument that transformers has renamed.
     warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+    warnings.filterwarnings("ignore", ".*`past_key_values` is deprecated.*", FutureWarning)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

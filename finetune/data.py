@@ -2,64 +2,50 @@
 
 from __future__ import annotations
 
-import csv
-import glob
-import gzip
 import hashlib
-import importlib.util
-import io
 import json
+import re
 import unicodedata
-import zlib
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from difflib import get_close_matches
+from itertools import combinations
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.augment import Change
+from finetune.encodings import check_encoding
+from finetune.files import (
+    Bad,
+    Kinds,
+    Rows,
+    fault_of,
+    from_files,
+    left_out,
+    means_files,
+    one_line,
+    placed,
+    refused,
+    saved_splits,
+)
 from finetune.reach import hub_answers
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-Row = dict[str, Any]
-Numbered = tuple[int | None, Row]  # a row and its number in its file, as a user counts
-
-PACKAGE = "package:"
-SUFFIXES = (
-    ".jsonl",
-    ".ndjson",
-    ".json",
-    ".csv",
-    ".tsv",
-    ".parquet",
-    ".txt",
-    ".conll",
-    ".yml",
-    ".yaml",
-)
-KINDS = {
-    str: "text",
-    list: "a list",
-    dict: "an object",
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-}
-
 
 @dataclass(frozen=True)
 class Data:
     """The rows of a recipe, from files or from the Hub.
 
-    Files: JSONL, JSON (a list of objects), CSV (with semicolons or tabs too), TSV, Parquet, TXT (a
-    file is one document, in the column `text`), CoNLL (a word a line and its tag in the last
+    Files: JSONL, JSON (a list of objects), CSV (with semicolons or tabs too), TSV, Parquet, Arrow,
+    TXT (a file is one document, in the column `text`), CoNLL (a word a line and its tag in the last
     column, a blank line after a sentence: `tokens`, `tags`) and YAML conversations in ChatterBot's
-    format (`source`, `target`, `category`); all but Parquet also compressed by gzip.
+    format (`source`, `target`, `category`); those of text also compressed by gzip, and in other
+    encodings than UTF-8. A folder that the datasets library wrote by `save_to_disk` is read too; of
+    one with several splits, those named train, validation and test, unless others are given.
     `package:NAME/path` is a path inside an installed package.
     """
 
@@ -71,7 +57,7 @@ class Data:
     revision: str | None = None
     """A branch, tag or commit of the Hub's data set."""
     train: str = "train"
-    """A split of the Hub's data set, or a file or glob."""
+    """A split of the Hub's data set, or a file, a glob, or a folder of `save_to_disk`."""
     validation: str | None = None
     """Like train; None: carved from train."""
     test: str | None = None
@@ -80,6 +66,13 @@ class Data:
     # `--data.columns THEIRS OURS` would be unknown in a recipe that renames something.
     columns: MutableMapping[str, str] = field(default_factory=dict)
     """Pairs of names: a column of the data, and what the task calls it."""
+    encoding: str | None = None
+    """The encoding of files that are not UTF-8, such as gb18030 or cp1252. None: told by a file's
+    bytes where they leave no doubt, with a note; else the file is refused."""
+    on_bad_row: Literal["error", "skip"] = "error"
+    """What is done about rows with an empty or unfit value in a column that the task needs, and
+    about lines of a file that are no rows. skip: they are left out of every split, counted, and the
+    first are named."""
     group: str | None = None
     """Rows with the same value here never stand in two carved splits, e.g. the id of a document."""
     validation_fraction: float = 0.1
@@ -102,21 +95,28 @@ class Data:
         """These data with fields changed by a user.
 
         Files as a new `train` are other data: what described the old ones (name, config, revision,
-        validation, test, columns, group, language) falls back to its default unless changed too.
+        validation, test, columns, encoding, group, language) falls back to its default unless
+        changed too.
         """
         train = changes.get("train", self.train)
-        if train != self.train and changes.get("name") is None and _means_files(train):
+        if train != self.train and changes.get("name") is None and means_files(train):
             fresh: dict[str, Any] = {"name": None, "config": None, "revision": None}
             fresh |= {"validation": None, "test": None, "columns": {}, "group": None}
-            fresh |= {"language": None}
+            fresh |= {"encoding": None, "language": None}
             changes = fresh | changes
         return replace(self, **changes)
 
-    def load(self, inputs: Sequence[str] | None = None) -> Splits:
+    def load(
+        self,
+        inputs: Sequence[str] | None = None,
+        columns: Mapping[str, Kinds] | None = None,
+    ) -> Splits:
         """Every split, checked for what can be checked without a task.
 
         `inputs`: the columns (after renaming) that make two rows the same question: by them rows
         are carved and leaks counted. None: every column of text.
+        `columns`: the columns (after renaming) that each row has to have, and their types; None:
+        only whole lines can be bad rows.
 
         Raises:
             ValueError: in one line, what the user has to mend, and where.
@@ -125,8 +125,15 @@ class Data:
         wanted = {"train": self.train, "validation": self.validation, "test": self.test}
         given = {split: source for split, source in wanted.items() if source is not None}
         notes: list[str] = []
+        needed = dict(columns or {})
         if self.name is None:
-            found = {split: _from_files(source, notes) for split, source in given.items()}
+            given = _in_saved_folders(given, notes)
+            theirs = {ours: theirs for theirs, ours in self.columns.items()}
+            kinds = {theirs.get(ours, ours): kinds for ours, kinds in needed.items()}
+            found = {
+                split: from_files(source, notes, encoding=self.encoding, kinds=kinds)
+                for split, source in given.items()
+            }
         else:
             found = _from_hub(self.name, self.config, self.revision, given, notes)
         splits = {
@@ -136,16 +143,17 @@ class Data:
         if inputs is None:
             inputs = _text_columns([rows.dataset for rows in splits.values()])
         group = None if self.group is None else self.columns.get(self.group, self.group)
+        splits = _without_bad_rows(splits, needed, notes, skip=self.on_bad_row == "skip")
         for split, rows in splits.items():
             place = f"{split} ({given[split]})"
-            for column in inputs:
+            for column in (*inputs, *needed):
                 _check_column(column, rows.dataset.column_names, place, rename=True)
             if group is not None:
                 _check_column(group, rows.dataset.column_names, f"{place}, asked for by data.group")
 
         shares = {"test": self.test_fraction, "validation": self.validation_fraction}
         shares = {split: share for split, share in shares.items() if share and split not in given}
-        if self.test_fraction and self.test is not None:
+        if self.test_fraction and "test" in given:
             notes.append(f"test: test_fraction={self.test_fraction:g} is not used, a test is given")
         by: Sequence[str] = inputs if group is None else [group]
         if shares:
@@ -181,6 +189,7 @@ class Data:
             fingerprint=hashlib.sha256(content.encode()).hexdigest(),
             hashes=hashes,
             notes=tuple(notes),
+            warnings=tuple(_same_rows(digests)),
             places={split: rows.places for split, rows in splits.items()},
             sources={split: given.get(split, self.train) for split in splits},
         )
@@ -209,6 +218,10 @@ class Data:
                 "data: augment_copies and augment_rate need --data.augment delete, swap, blank or "
                 "mixed"
             )
+        if self.encoding is not None:
+            if self.name is not None:
+                raise ValueError("data: encoding is of files, and a data set of the Hub has none")
+            check_encoding(self.encoding)
         if self.name is None and (self.config or self.revision):
             raise ValueError("data: config and revision belong to a data set on the Hub; give name")
 
@@ -240,6 +253,8 @@ class Splits:
     """For each split and row: the label and the number that `where` joins."""
     sources: Mapping[str, str] = field(repr=False)
     """For each split what was asked for: files, or a split of the Hub's data set."""
+    warnings: tuple[str, ...] = ()
+    """Lines for the user on what makes a score worthless."""
 
     def named(self) -> dict[str, Dataset]:
         """The splits that there are, by name."""
@@ -252,56 +267,103 @@ class Splits:
         Rows count from 1; a table's header is row 1, as in a spreadsheet, and a value of several
         lines does not count twice. JSONL and YAML: lines; CoNLL: the line of the first word.
         """
-        return _spot(self.places[split], row)
+        places = self.places[split]
+        return placed(places["label"][row].as_py(), places["number"][row].as_py())
 
-    def require(
-        self, columns: Mapping[str, type | tuple[type, ...]], *, may_be_empty: bool = False
-    ) -> None:
+    def require(self, columns: Mapping[str, Kinds], *, may_be_empty: bool = False) -> None:
         """Checks that every row of every split has these columns, of these types, and not blank
         (`may_be_empty`: a list, or the text that stands for one, may be).
 
         Raises:
-            ValueError: the first row at fault: file, row, column, value.
+            ValueError: the first row at fault: file, row, column, value; and how many there are.
         """
+        bad = []
+        rows = 0
         for split, dataset in self.named().items():
-            for column, kinds in columns.items():
+            rows += len(dataset)
+            for column in columns:
                 place = f"{split} ({self.sources[split]})"
                 _check_column(column, dataset.column_names, place, rename=True)
-                values = _values(dataset, [column])[0]
-                if may_be_empty:
-                    blank = [value is not None and _fault(value, object) for value in values]
-                    values = [[None] if b else v for b, v in zip(blank, values, strict=True)]
-                bad = [i for i, value in enumerate(values) if _fault(value, kinds)]
-                if bad:
-                    more = f" ({len(bad)} such rows in {split})" if len(bad) > 1 else ""
-                    fault = _fault(values[bad[0]], kinds)
-                    raise ValueError(f"{self.where(split, bad[0])}: {column} is {fault}{more}")
+            faults = _faults(dataset, columns, may_be_empty=may_be_empty)
+            bad += [Bad(self.where(split, row), fault) for row, fault in sorted(faults.items())]
+        if bad:
+            raise ValueError(refused(bad, skippable=not may_be_empty and len(bad) < rows))
+
+    def disagreements(
+        self, inputs: Sequence[str], targets: Sequence[str], *, ordered: bool = True
+    ) -> tuple[str, ...]:
+        """A note on training rows whose input stands with another target elsewhere in train.
+
+        `ordered`: False where a target is a set of labels, in whatever order.
+        """
+        answers: list[Any] = list(zip(*_values(self.train, targets), strict=True))
+        answers = [
+            _normal(answer) if ordered else sorted(re.findall(r"\w+", _normal(answer)))
+            for answer in answers
+        ]
+        first: dict[bytes, int] = {}
+        other: dict[bytes, int] = {}  # the first row that disagrees with the first
+        keys = _keys(self.train, inputs)
+        for row, key in enumerate(keys):
+            if answers[first.setdefault(key, row)] != answers[row]:
+                other.setdefault(key, row)
+        if not other:
+            return ()
+        count = sum(key in other for key in keys)
+        key, row = next(iter(other.items()))
+        places = f"{self.where('train', first[key])} and {self.where('train', row)}"
+        return (
+            f"train: {count:,} of {len(keys):,} rows have an input that also stands with another "
+            f"value of {', '.join(targets)}, e.g. {places}",
+        )
 
 
-def _fault(value: Any, kinds: type | tuple[type, ...]) -> str | None:
-    if value is None or value == [] or (isinstance(value, str) and not value.strip()):
-        return "empty"
-    if isinstance(value, kinds):
-        return None
-    wanted = kinds if isinstance(kinds, tuple) else (kinds,)
-    return f"{_short(value)}, not {' or '.join(KINDS.get(kind, kind.__name__) for kind in wanted)}"
+def _without_bad_rows(
+    splits: Mapping[str, Rows], needed: Mapping[str, Kinds], notes: list[str], *, skip: bool
+) -> dict[str, Rows]:
+    """The splits without the rows that could not be read, or are at fault in a needed column.
+
+    Raises:
+        ValueError: there are such rows, and they are not to be skipped, or no others.
+    """
+    good = {}
+    for split, rows in splits.items():
+        columns = {name: needed[name] for name in needed if name in rows.dataset.column_names}
+        good[split] = rows.without(_faults(rows.dataset, columns))
+    bad = [row for rows in good.values() for row in rows.bad]
+    emptied = [rows.bad for rows in good.values() if not len(rows.dataset)]
+    if emptied and skip:
+        raise ValueError(refused(emptied[0], skippable=False))
+    if bad and not skip:
+        raise ValueError(refused(bad, skippable=not emptied))
+    for split, rows in good.items():
+        if rows.bad:
+            count = len(rows.dataset) + len(rows.bad)
+            notes.append(f"{split}: {left_out(rows.bad, count)}")
+    return good
+
+
+def _faults(
+    dataset: Dataset, columns: Mapping[str, Kinds], *, may_be_empty: bool = False
+) -> dict[int, str]:
+    """What is wrong with a row in these columns, for each row at fault."""
+    faults: dict[int, str] = {}
+    for column, kinds in columns.items():
+        for row, value in enumerate(_values(dataset, [column])[0]):
+            fault = fault_of(value, kinds)
+            if fault and may_be_empty and value is not None and fault_of(value, object):
+                continue  # a list, or the text that stands for one
+            if fault:
+                faults.setdefault(row, f"{column} is {fault}")
+    return faults
 
 
 # ---------------------------------------------------------------------------------- carving
 
 
-@dataclass(frozen=True)
-class _Rows:
-    dataset: Dataset
-    places: pa.Table  # label, number
-
-    def take(self, rows: list[int]) -> _Rows:
-        return _Rows(self.dataset.select(rows), self.places.take(rows))
-
-
 def _carve(
-    rows: _Rows, shares: Mapping[str, float], by: Sequence[str], notes: list[str]
-) -> dict[str, _Rows]:
+    rows: Rows, shares: Mapping[str, float], by: Sequence[str], notes: list[str]
+) -> dict[str, Rows]:
     """Parts of the rows by the hash of some columns: equal values never stand on two sides."""
     parts: dict[str, list[int]] = {split: [] for split in ("train", *shares)}
     keys = _keys(rows.dataset, by)
@@ -331,14 +393,14 @@ def _carve(
     return {split: rows.take(members) for split, members in parts.items()}
 
 
-def _cut_document(rows: _Rows, shares: Mapping[str, float], notes: list[str]) -> dict[str, _Rows]:
+def _cut_document(rows: Rows, shares: Mapping[str, float], notes: list[str]) -> dict[str, Rows]:
     """A single document cut at line ends: train, then validation, then test."""
     import pyarrow as pa
     from datasets import Dataset
 
     (column,) = rows.dataset.column_names
     document: str = rows.dataset[0][column]
-    place = _spot(rows.places, 0)
+    place = rows.place(0)
     parts = {"train": rows}
     stop = len(document)
     for split, share in shares.items():  # test first: it is the end
@@ -350,7 +412,7 @@ def _cut_document(rows: _Rows, shares: Mapping[str, float], notes: list[str]) ->
                 f"{split} could be cut off; give --data.{split} FILE, or --data.{split}-fraction 0"
             )
         line = document.count("\n", 0, start) + 1
-        parts[split] = _Rows(
+        parts[split] = Rows(
             Dataset.from_dict({column: [document[start:stop]]}),
             pa.table({"label": [f"{place}, from line"], "number": [line]}),
         )
@@ -359,14 +421,14 @@ def _cut_document(rows: _Rows, shares: Mapping[str, float], notes: list[str]) ->
             f"{line}: a single document is cut, not hashed"
         )
         stop = start
-    parts["train"] = _Rows(Dataset.from_dict({column: [document[:stop]]}), rows.places)
+    parts["train"] = Rows(Dataset.from_dict({column: [document[:stop]]}), rows.places)
     return parts
 
 
-def _check_groups(rows: _Rows, group: str) -> None:
+def _check_groups(rows: Rows, group: str) -> None:
     for row, value in enumerate(_values(rows.dataset, [group])[0]):
         if not _normal(value):
-            raise ValueError(f"{_spot(rows.places, row)}: {group}, the group of a row, is empty")
+            raise ValueError(f"{rows.place(row)}: {group}, the group of a row, is empty")
 
 
 def _repeats(digests: Mapping[str, list[bytes]]) -> Iterator[str]:
@@ -376,19 +438,31 @@ def _repeats(digests: Mapping[str, list[bytes]]) -> Iterator[str]:
             yield f"{split}: {repeats} of {len(rows)} rows repeat another row exactly"
 
 
-def _leaks(splits: Mapping[str, _Rows], inputs: Sequence[str], group: str | None) -> Iterator[str]:
-    """Counts of rows outside train whose input, or group, also stands in train."""
+def _same_rows(digests: Mapping[str, list[bytes]]) -> Iterator[str]:
+    """A warning for two splits of the same rows, in whatever order."""
+    for one, other in combinations(digests, 2):
+        if sorted(digests[one]) == sorted(digests[other]):
+            yield (
+                f"{one} and {other} are the same {len(digests[one]):,} rows: a score on {other} "
+                f"says nothing; give another file for one of them"
+            )
+
+
+def _leaks(splits: Mapping[str, Rows], inputs: Sequence[str], group: str | None) -> Iterator[str]:
+    """Counts of rows whose input, or group, also stands in a split before theirs."""
     by = {"inputs also stand": inputs}
     if group is not None:
         by[f"rows have a {group} that also stands"] = [group]
     for what, columns in by.items():
-        seen = set(_keys(splits["train"].dataset, columns))
-        for split in ("validation", "test"):
-            if split in splits:
-                keys = _keys(splits[split].dataset, columns)
-                leaks = sum(key in seen for key in keys)
-                if leaks:
-                    yield f"{leaks} of {len(keys)} {split} {what} in train"
+        keys = {
+            split: _keys(splits[split].dataset, columns)
+            for split in ("train", "validation", "test")
+            if split in splits
+        }
+        for source, split in combinations(keys, 2):
+            leaks = len(list(filter(set(keys[source]).__contains__, keys[split])))
+            if leaks:
+                yield f"{leaks} of {len(keys[split])} {split} {what} in {source}"
 
 
 def _keys(dataset: Dataset, columns: Sequence[str]) -> list[bytes]:
@@ -452,29 +526,33 @@ def _check_column(name: str, existing: Sequence[str], where: str, *, rename: boo
         )
 
 
-def _spot(places: pa.Table, row: int) -> str:
-    return _joined(places["label"][row].as_py(), places["number"][row].as_py())
+# ---------------------------------------------------------------------------------- folders
+
+SCORED = ("validation", "test")
 
 
-def _joined(label: str, number: int | None) -> str:
-    return label if number is None else f"{label} {number}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _kind(value: Any) -> str:
-    kind = KINDS.get(type(value), type(value).__name__)
-    if isinstance(value, list):
-        inside = sorted({_kind(part) for part in value if part is not None})
-        kind += f" of {' and '.join(inside)}" if inside else ""
-    return kind
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+def _in_saved_folders(given: Mapping[str, str], notes: list[str]) -> dict[str, str]:
+    """The folder of each split, where what is given is one of `DatasetDict.save_to_disk`; that of
+    train gives validation and test too, unless they are given."""
+    folders = dict(given)
+    for split, source in given.items():
+        names = saved_splits(source)
+        if names is None:
+            continue
+        if split not in names:
+            raise ValueError(
+                f"{source} has no split {split}, but {', '.join(names)}; give the folder of one: "
+                f"--data.{split} {Path(source, names[0]) if names else 'FILE'}"
+            )
+        used = [split]
+        if split == "train":
+            used += [name for name in SCORED if name in names and name not in given]
+        folders |= {name: str(Path(source, name)) for name in used}
+        unused = [name for name in names if name not in used]
+        notes.append(
+            f"{source}: {', '.join(used)} used" + f", {', '.join(unused)} not" * bool(unused)
+        )
+    return folders
 
 
 # ---------------------------------------------------------------------------------- the Hub
@@ -486,7 +564,7 @@ def _from_hub(
     revision: str | None,
     wanted: Mapping[str, str],
     notes: list[str],
-) -> dict[str, _Rows]:
+) -> dict[str, Rows]:
     import datasets
     import pyarrow as pa
 
@@ -501,7 +579,7 @@ def _from_hub(
             "load it once with network, or give files: --data.train FILE"
         ) from error
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        raise ValueError(f"data set {name!r} cannot be loaded: {_one_line(error)}") from error
+        raise ValueError(f"data set {name!r} cannot be loaded: {one_line(error)}") from error
     finally:
         datasets.config.HF_HUB_OFFLINE = offline
     if not reachable:
@@ -514,309 +592,5 @@ def _from_hub(
             raise ValueError(f"data set {name!r} has no rows in {source}")
         labels = pa.repeat(f"{name}, {source}, row", len(dataset)).dictionary_encode()
         numbers = pa.array(range(1, len(dataset) + 1), pa.int64())
-        found[split] = _Rows(dataset, pa.table({"label": labels, "number": numbers}))
+        found[split] = Rows(dataset, pa.table({"label": labels, "number": numbers}))
     return found
-
-
-# ---------------------------------------------------------------------------------- files
-
-
-def _means_files(source: str) -> bool:
-    suffix = source.removesuffix(".gz").endswith(SUFFIXES)
-    return suffix or source.startswith(PACKAGE) or Path(source).expanduser().is_file()
-
-
-def _find(source: str) -> list[tuple[Path, str]]:
-    """The files of a path or glob, sorted, each with the name that a user knows it by."""
-    if source.startswith(PACKAGE):
-        package, _, inside = source.removeprefix(PACKAGE).partition("/")
-        if not package.isidentifier() or not inside:
-            raise ValueError(f"{source}: write {PACKAGE}NAME/path/inside/the/package")
-        spec = importlib.util.find_spec(package)  # a top-level name: nothing is imported
-        if spec is None or spec.submodule_search_locations is None:
-            pip = package.replace("_", "-")
-            raise ValueError(f"{source}: {package} is not installed; pip install {pip}")
-        found = [
-            (Path(root, name), f"{package}/{name}")
-            for root in spec.submodule_search_locations
-            for name in glob.glob(inside, root_dir=root, recursive=True)
-        ]
-    else:
-        path = Path(source).expanduser()
-        if path.is_dir():
-            raise ValueError(f"{source} is a folder; name its files, e.g. '{source}/*.jsonl'")
-        names = [str(path)] if path.exists() else glob.glob(str(path), recursive=True)
-        found = [(Path(name), name) for name in names]
-    found = sorted((path, name) for path, name in found if path.is_file())
-    if not found:
-        raise ValueError(f"no file matches {source} (looked from {Path.cwd()})")
-    return found
-
-
-def _from_files(source: str, notes: list[str]) -> _Rows:
-    import pyarrow as pa
-    from datasets import Dataset
-
-    tables, places = [], []
-    skipped: list[str] = []
-    suffixes = set()
-    for path, name in _find(source):
-        suffix = Path(name.removesuffix(".gz")).suffix.lower()
-        suffixes.add(suffix)
-        numbers: Sequence[int | None]
-        if suffix == ".parquet":
-            table, label = _parquet(path, name), f"{name}, row"
-            numbers = range(1, table.num_rows + 1)
-        else:
-            label, numbered = _read(path, name, suffix, skipped)
-            numbers, rows = [number for number, _ in numbered], [row for _, row in numbered]
-            table = _arrow(rows, [_joined(label, number) for number in numbers])
-        if not table.num_rows:
-            raise ValueError(f"{name} holds no rows")
-        tables.append(table)
-        labels = pa.repeat(label, table.num_rows).dictionary_encode()
-        places.append(pa.table({"label": labels, "number": pa.array(numbers, pa.int64())}))
-    if any(table.schema.metadata != tables[0].schema.metadata for table in tables):
-        tables = [table.replace_schema_metadata(None) for table in tables]
-    try:
-        joined = pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException as error:
-        raise ValueError(f"{source}: its files do not fit together: {_one_line(error)}") from None
-    found = _Rows(Dataset(joined), pa.concat_tables(places).combine_chunks())
-    if skipped:
-        shown = "; ".join(skipped[:3]) + ("; ..." if len(skipped) > 3 else "")
-        notes.append(f"{source}: left out, not text or not in a conversation: {shown}")
-    if suffixes <= {".yml", ".yaml"}:
-        pairs = zip(*_values(found.dataset, ["source", "target"]), strict=True)
-        first: dict[tuple[str, str], int] = {}
-        for row, pair in enumerate(pairs):
-            first.setdefault(pair, row)
-        if len(first) < joined.num_rows:
-            notes.append(f"{source}: {len(first)} distinct of {joined.num_rows} exchanges")
-            found = found.take(list(first.values()))
-    return found
-
-
-def _read(path: Path, name: str, suffix: str, skipped: list[str]) -> tuple[str, list[Numbered]]:
-    """The rows of a text file, and the label before their numbers."""
-    match suffix:
-        case ".jsonl" | ".ndjson":
-            return f"{name}, line", list(_json_lines(_text(path, name), name))
-        case ".json":
-            return f"{name}, row", list(_json_list(_text(path, name), name))
-        case ".csv":
-            text = _text(path, name)
-            header = text[:10_000].lstrip().partition("\n")[0]
-            # Where the comma is decimal, spreadsheets write semicolons.
-            separator = next((mark for mark in ",;\t" if mark in header), ",")
-            return f"{name}, row", list(_table_rows(text, name, separator))
-        case ".tsv":
-            return f"{name}, row", list(_table_rows(_text(path, name), name, "\t"))
-        case ".txt":
-            return name, [(None, {"text": _text(path, name)})]
-        case ".conll":
-            return f"{name}, line", list(_sentences(_text(path, name), name))
-        case ".yml" | ".yaml":
-            return f"{name}, line", list(_conversations(_text(path, name), name, skipped))
-    raise ValueError(f"{name}: unknown suffix {suffix!r}; known: {' '.join(SUFFIXES)}")
-
-
-def _text(path: Path, name: str) -> str:
-    """A file's text, its line ends as they are, without a byte order mark."""
-    try:
-        data = path.read_bytes()
-        if path.suffix == ".gz" or data.startswith(b"\x1f\x8b"):
-            data = gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{name} cannot be read: {_one_line(error)}") from None
-    try:
-        text, wrong = data.decode().removeprefix("\ufeff"), data.find(b"\0")
-    except UnicodeDecodeError as error:
-        text, wrong = "", error.start
-    if wrong >= 0:
-        line = data.count(b"\n", 0, wrong) + 1
-        place = f"byte 0x{data[wrong]:02x} at offset {wrong}, line {line}"
-        encoding = "LATIN1"
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            encoding = "UTF-16"
-        elif b"\0" in data[:2]:
-            encoding = "UTF-16LE" if data[0] else "UTF-16BE"
-        elif b"\0" in data:
-            raise ValueError(
-                f"{name} is not text: {place}; export a spreadsheet as CSV, unpack an archive; a "
-                f"stray byte goes by: tr -d '\\000' < {path.name} > new-{path.name}"
-            )
-        raise ValueError(
-            f"{name} is not UTF-8: {place}; if it is {encoding}, convert it: "
-            f"iconv -f {encoding} -t UTF-8 {path.name} > new-{path.name}"
-        )
-    if not text.strip():
-        raise ValueError(f"{name} is empty")
-    return text
-
-
-def _json_lines(text: str, name: str) -> Iterator[Numbered]:
-    for number, line in enumerate(text.split("\n"), start=1):  # splitlines cuts inside strings
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                there = _short(line[error.pos : error.pos + 30])
-                problem = f"{error.msg} at column {error.colno}, {there}"
-                raise ValueError(f"{name}, line {number}: not JSON: {problem}") from None
-            except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 1,000 lists
-                raise ValueError(f"{name}, line {number}: {_one_line(error)}") from None
-            if not isinstance(row, dict):
-                raise ValueError(f"{name}, line {number}: {_short(row)} is not a JSON object")
-            yield number, row
-
-
-def _json_list(text: str, name: str) -> Iterator[Numbered]:
-    try:
-        rows = json.loads(text)
-    except json.JSONDecodeError as error:
-        lines = " (one object a line? name it .jsonl)" if error.msg == "Extra data" else ""
-        raise ValueError(f"{name}, line {error.lineno}: not JSON: {error.msg}{lines}") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{name}: {_one_line(error)}") from None
-    if not isinstance(rows, list):
-        raise ValueError(f"{name} holds {_short(rows)}, not a list of objects")
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise ValueError(f"{name}, row {number}: {_short(row)} is not a JSON object")
-        yield number, row
-
-
-def _table_rows(text: str, name: str, delimiter: str) -> Iterator[Numbered]:
-    csv.field_size_limit(2**31 - 1)  # the default, 128 KiB, is shorter than a document
-    # strict: else a quote that is never closed swallows the rest of the file, silently
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    number, header = 0, None
-    while True:
-        number += 1
-        try:
-            values = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise ValueError(
-                f"{name}, row {number} (to line {reader.line_num}): {error}; "
-                'a value with quotes in it is quoted and they are doubled: "say ""hi"""'
-            ) from None
-        if not values:  # a blank line
-            continue
-        if header is None:
-            header = [column.strip() for column in values]
-            twice = sorted({column for column in header if column and header.count(column) > 1})
-            if twice:
-                raise ValueError(f"{name}: column {', '.join(twice)} stands twice in its header")
-        elif len(values) != len(header):
-            raise ValueError(
-                f"{name}, row {number}: {len(values)} values where the header has {len(header)} "
-                "columns; quote a value that holds the separator"
-            )
-        else:
-            # A column without a name is a spreadsheet's empty one or a data frame's row number.
-            yield number, {key: value for key, value in zip(header, values, strict=True) if key}
-
-
-def _sentences(text: str, name: str) -> Iterator[Numbered]:
-    """CoNLL's sentences; numbered by the line of the first word."""
-    words: list[str] = []
-    tags: list[str] = []
-    for number, line in enumerate([*text.split("\n"), ""], start=1):
-        line = line.strip(" \t\r")
-        values = line.split("\t" if "\t" in line else " ")
-        if not line:
-            if words:
-                yield number - len(words), {"tokens": words, "tags": tags}
-            words, tags = [], []
-        elif len(values) == 1:
-            raise ValueError(
-                f"{name}, line {number}: {_short(values[0])} alone; write a word and its tag on "
-                "each line, and a blank line after a sentence"
-            )
-        elif values[0] != "-DOCSTART-":  # CoNLL-2003's mark of a new document
-            words.append(values[0])
-            tags.append(values[-1])
-
-
-def _conversations(text: str, name: str, skipped: list[str]) -> Iterator[Numbered]:
-    """Each line of a conversation with the one after it, stripped; numbered by the first's line."""
-    import yaml
-
-    # Nodes, not values: what is written stays (No is not False, 1984 is text) and has a line.
-    try:
-        root = yaml.compose(text, yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{name}: not YAML: {_one_line(error)}") from None
-    parts = {}
-    if isinstance(root, yaml.MappingNode):
-        parts = {str(key.value): value for key, value in root.value}
-    conversations = parts.get("conversations")
-    if not isinstance(conversations, yaml.SequenceNode):
-        raise ValueError(f"{name} has no list `conversations` (ChatterBot's training format)")
-    categories = parts.get("categories")
-    category = Path(name).stem
-    if isinstance(categories, yaml.SequenceNode) and categories.value:
-        category = str(categories.value[0].value)
-    for conversation in conversations.value:
-        if not isinstance(conversation, yaml.SequenceNode):
-            skipped.append(f"{name}, line {conversation.start_mark.line + 1}")
-            continue
-        before = None
-        for node in conversation.value:
-            said = node.value.strip() if isinstance(node, yaml.ScalarNode) else ""
-            line = node.start_mark.line + 1
-            if not said or node.tag == "tag:yaml.org,2002:null":
-                skipped.append(f"{name}, line {line}")
-                before = None
-                continue
-            if before is not None:
-                yield before[0], {"source": before[1], "target": said, "category": category}
-            before = (line, said)
-
-
-def _parquet(path: Path, name: str) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{name}: not Parquet: {_one_line(error)}") from None
-
-
-def _arrow(rows: Sequence[Row], spots: Sequence[str]) -> pa.Table:
-    """Rows as columns; a key that a row lacks is None there."""
-    import pyarrow as pa
-
-    unfit = (pa.ArrowException, OverflowError, UnicodeEncodeError)
-
-    def fits(values: list[Any]) -> bool:
-        try:
-            pa.array(values)
-        except unfit:
-            return False
-        return True
-
-    columns = {}
-    for name in dict.fromkeys(key for row in rows for key in row):
-        values = [row.get(name) for row in rows]
-        try:
-            columns[name] = pa.array(values)
-        except unfit as error:
-            # Arrow does not say which row: the first whose values up to it do not fit together
-            at = bisect_left(range(len(values)), True, key=lambda i: not fits(values[: i + 1]))
-            fault = f"{spots[at]}: {name} is {_short(values[at])}, "
-            kind = _kind(values[at])
-            for before, spot in zip(values[:at], spots, strict=False):
-                if before not in (None, []) and _kind(before) != kind:
-                    raise ValueError(
-                        f"{fault}{kind}, but {_short(before)} ({spot}) is {_kind(before)}: write "
-                        "them in one way"
-                    ) from None
-            raise ValueError(
-                f"{fault}which does not fit the rows before it: {_one_line(error)}"
-            ) from None
-    return pa.table(columns)

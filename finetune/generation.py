@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from finetune.shape import Shape
+from finetune.shape import Shape, soft_prompt, state_name
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,8 @@ _TOKENS = (
     "suppress_tokens",
     "begin_suppress_tokens",
 )
-_SAMPLING = ("temperature", "top_k", "top_p", "seed")
+SAMPLING = ("temperature", "top_k", "top_p", "seed")
+"""The settings that act on sampled texts alone."""
 _BEAMS = ("early_stopping", "length_penalty")
 
 
@@ -108,7 +109,7 @@ class Decoding:
     @staticmethod
     def _idle(do_sample: bool, num_beams: int) -> dict[str, str]:
         """The settings that would have no effect, and because of what."""
-        sampling = {} if do_sample else dict.fromkeys(_SAMPLING, "do_sample=False")
+        sampling = {} if do_sample else dict.fromkeys(SAMPLING, "do_sample=False")
         return sampling | ({} if num_beams > 1 else dict.fromkeys(_BEAMS, "num_beams=1"))
 
     @classmethod
@@ -448,15 +449,15 @@ def _inputs(
     attention_mask = torch.tensor(mask, device=model.device)
     plain = {"input_ids": input_ids, "attention_mask": attention_mask}
     start = width if causal else 1  # an encoder-decoder's output begins with its start token
-    if not (isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning):
+    soft = soft_prompt(model)
+    if soft is None:
         return plain, start
-
-    soft = model.active_peft_config
+    assert isinstance(model, PeftModel)
     virtual = torch.ones(
         len(prompts), soft.num_virtual_tokens, dtype=torch.long, device=model.device
     )
     if soft.peft_type == PeftType.PREFIX_TUNING:
-        plain["past_key_values"] = model.get_prompt(len(prompts) * num_beams)
+        plain[state_name()] = model.get_prompt(len(prompts) * num_beams)
         if causal:  # stand-ins for what is cached already, which transformers cuts off again
             plain["input_ids"] = torch.cat([virtual, input_ids], 1)
             plain["attention_mask"] = torch.cat([virtual, attention_mask], 1)

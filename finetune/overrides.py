@@ -5,19 +5,107 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
-from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from finetune.recipe import Recipe
 
+Flags = dict[str, int | str]
+"""Each flag, and how many words follow it, as argparse writes it: 0, 1, "?" or "*"."""
+
+OPTION = re.compile(r"--[A-Za-z][\w.-]*")
+"""The flag of an option. A text that only begins with dashes has a space after them."""
+
+SHORT = {
+    "lr": ("learning-rate",),
+    "epoch": ("num-train-epochs",),
+    "epochs": ("num-train-epochs",),
+    "num-epochs": ("num-train-epochs",),
+    "n-epochs": ("num-train-epochs",),
+    "train-epochs": ("num-train-epochs",),
+    "steps": ("max-steps",),
+    "num-steps": ("max-steps",),
+    "train-steps": ("max-steps",),
+    "max-train-steps": ("max-steps",),
+    "num-train-steps": ("max-steps",),
+    "bs": ("batch-size", "per-device-train-batch-size"),
+    "batch": ("batch-size", "per-device-train-batch-size"),
+    "batch-size": ("per-device-train-batch-size",),
+    "train-batch-size": ("per-device-train-batch-size",),
+    "eval-batch-size": ("per-device-eval-batch-size",),
+    "gradient-accumulation": ("gradient-accumulation-steps",),
+    "grad-accum": ("gradient-accumulation-steps",),
+    "grad-accum-steps": ("gradient-accumulation-steps",),
+    "accumulation-steps": ("gradient-accumulation-steps",),
+    "wd": ("weight-decay",),
+    "warmup": ("warmup-steps",),
+    "warmup-ratio": ("warmup-steps",),
+    "scheduler": ("lr-scheduler-type",),
+    "lr-scheduler": ("lr-scheduler-type",),
+    "optimizer": ("optim",),
+    "grad-clip": ("max-grad-norm",),
+    "clip-grad-norm": ("max-grad-norm",),
+    "label-smoothing": ("label-smoothing-factor",),
+    "patience": ("early-stopping-patience",),
+    "num-workers": ("dataloader-num-workers",),
+    "seed": ("seeds", "training.seed"),
+    "random-seed": ("seeds", "training.seed", "seed"),
+    "output": ("output-dir",),
+    "out": ("output", "output-dir"),
+    "output-dir": ("output",),
+    "output-file": ("output",),
+    "model": ("model.name",),
+    "model-id": ("model.name",),
+    "model-name": ("model.name",),
+    "model-name-or-path": ("model.name",),
+    "base-model": ("model.name",),
+    "data": ("data.train",),
+    "dataset": ("data.name",),
+    "dataset-name": ("data.name",),
+    "dataset-config": ("data.config",),
+    "train-file": ("data.train",),
+    "train-data": ("data.train",),
+    "validation-file": ("data.validation",),
+    "eval-file": ("data.validation",),
+    "dev-file": ("data.validation",),
+    "test-file": ("data.test",),
+    "max-train-samples": ("data.limit",),
+    "max-length": (
+        "task.max-tokens",
+        "task.max-prompt-tokens",
+        "task.block-size",
+        "max-new-tokens",
+    ),
+    "max-seq-length": ("task.max-tokens", "task.max-prompt-tokens", "task.block-size"),
+    "max-seq-len": ("task.max-tokens", "task.max-prompt-tokens", "task.block-size"),
+    "max-source-length": ("task.max-prompt-tokens",),
+    "max-target-length": ("task.max-completion-tokens",),
+    "max-tokens": ("max-new-tokens",),
+    "rank": ("method.r",),
+    "lora-r": ("method.r",),
+    "lora-rank": ("method.r",),
+    "alpha": ("lora-alpha",),
+    "beams": ("num-beams",),
+    "beam-size": ("num-beams",),
+    "sample": ("do-sample",),
+    "temp": ("temperature",),
+    "n": ("num-return-sequences",),
+    "prompts": ("prompt",),
+    "input": ("file",),
+    "input-file": ("file",),
+}
+"""What people type from habit, and the settings that it may mean here, the likeliest first."""
+
 
 def overridden(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
     """The recipe with `--model.…`, `--task.…`, `--data.…` and the like applied.
+
+    A setting of sampling alone (`--decoding.temperature 0.7`) samples.
 
     Raises: ValueError for an unknown key, naming the nearest, or a value of the wrong type.
     """
@@ -25,58 +113,275 @@ def overridden(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
 
     if not arguments:
         return recipe
+    check(arguments, [recipe])
+    arguments = [*_with_pairs(arguments), *implied(arguments, "decoding.")]
     parsed: Recipe = parse(Recipe, recipe, arguments, prog=f"finetune run {recipe.name}")
     # A file for --data.train is other data: which keys were given decides what is dropped.
+    flags = {key(words[0]) for words in grouped(arguments)}
     given = {
         f.name: getattr(parsed.data, f.name)
         for f in fields(parsed.data)
-        if f.init and any(_names(argument, f"data.{f.name}") for argument in arguments)
+        if f.init and f"--data.{_dashed(f.name)}" in flags
     }
     return replace(parsed, data=recipe.data.overridden(**given))
 
 
-def _names(argument: str, key: str) -> bool:
-    flag = argument.split("=")[0].removeprefix("--").replace("-", "_")
-    return argument.startswith("--") and flag == key
+COLUMNS = "--data.columns"
+
+
+def _with_pairs(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the columns as pairs of words, also where they are typed THEIRS=OURS.
+
+    Raises: ValueError for names that are no pairs, or one that stands twice.
+    """
+    others: list[str] = []
+    names: list[str] = []
+    reading = False
+    for argument in arguments:
+        if argument.startswith("--"):
+            flag, _, first = argument.partition("=")
+            reading = flag == COLUMNS
+            if reading:
+                names += [first] if first else []
+                continue
+        (names if reading else others).append(argument)
+    if COLUMNS not in [argument.partition("=")[0] for argument in arguments]:
+        return others
+    joined = [name.partition("=") for name in names if "=" in name]
+    how = f"{COLUMNS} takes pairs, THEIRS=OURS or THEIRS OURS, e.g. {COLUMNS} question=source"
+    if joined and len(joined) < len(names):
+        alone = next(name for name in names if "=" not in name)
+        raise ValueError(f"{how}: {alone!r} stands without = among names with it")
+    if joined:
+        names = [name for theirs, _, ours in joined for name in (theirs, ours)]
+    if not names or len(names) % 2 or not all(names):
+        raise ValueError(f"{how}: {', '.join(map(repr, names)) or 'nothing'} is no list of pairs")
+    if twice := [name for name in names[::2] if names[::2].count(name) > 1]:
+        raise ValueError(f"{COLUMNS} renames {twice[0]!r} twice")
+    return [*others, COLUMNS, *names]
+
+
+def fitting(recipe: Recipe, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Of these settings those that the recipe has, and the flags of the others."""
+    known = settings(recipe)
+    fit = [words for words in grouped(arguments) if key(words[0]) in known]
+    unfit = [key(words[0]) for words in grouped(arguments) if key(words[0]) not in known]
+    return [word for words in fit for word in words], unfit
+
+
+def check(arguments: Sequence[str], recipes: Sequence[Recipe]) -> None:
+    """Whether each setting is one of some recipe.
+
+    Raises: ValueError for one that is not: the nearest name, or which parts of a recipe have it.
+    """
+    known: Flags = {}
+    for recipe in recipes:
+        known |= settings(recipe)
+    check_switches(arguments, known)
+    for flag in (key(words[0]) for words in grouped(arguments)):
+        if flag in known:
+            continue
+        if line := _elsewhere(flag, recipes):
+            raise ValueError(line)
+        meant = nearest(flag, settings())
+        line = None if meant is None or nearest(flag, known) else _elsewhere(meant, recipes)
+        raise ValueError(f"no such setting: {flag}; {line}" if line else unknown(flag, known))
+
+
+def _elsewhere(flag: str, recipes: Sequence[Recipe]) -> str | None:
+    """What to say of a setting that other recipes have; None: no recipe can have it."""
+    from finetune.recipe import PARTS
+
+    part = flag.removeprefix("--").partition(".")[0]
+    owners = [kind.__name__ for kind in PARTS.get(part, ()) if flag in flags_of(kind, f"{part}.")]
+    if not owners:
+        return None
+    own = list(dict.fromkeys(type(vars(recipe)[part]).__name__ for recipe in recipes))
+    known = dict.fromkeys(known for recipe in recipes for known in settings(recipe))
+    there = [
+        name
+        for name in known
+        if name.startswith(f"--{part}.")
+        and not (".no-" in name and name.replace(".no-", ".") in known)
+    ]
+    return (
+        f"{flag} is a setting of {' and '.join(owners)}, and the {part} of "
+        f"{recipes[0].name if len(recipes) == 1 else 'every arm'} is {' or '.join(own)}"
+        + " (trained from scratch)" * (own == ["Scratch"])
+        + (f", whose settings are {', '.join(there)}" if there else ", which has no settings")
+    )
+
+
+def settings(recipe: Recipe | None = None) -> Flags:
+    """The settings of a recipe; None: all that any recipe may have."""
+    from finetune.recipe import PARTS
+
+    known: Flags = {}
+    for part, kinds in PARTS.items():
+        for kind in kinds if recipe is None else (vars(recipe)[part],):
+            known |= flags_of(kind, f"{part}.")
+    return known
+
+
+def flags_of(part: Any, prefix: str = "") -> Flags:
+    """The settings of a part of a recipe, or of its class.
+
+    A mapping has a flag for each of its keys, such as --model.config.n-layer.
+    """
+    hints = get_type_hints(part if isinstance(part, type) else type(part))
+    known: Flags = {}
+    for field in fields(part):
+        if get_origin(hints[field.name]) is Mapping:
+            values = {} if isinstance(part, type) else vars(part)[field.name]
+            for name, value in values.items():
+                known |= _flags(f"{prefix}{field.name}.", _dashed(name), type(value))
+        elif field.init:
+            known |= _flags(prefix, _dashed(field.name), hints[field.name])
+    return known
+
+
+def _flags(prefix: str, name: str, hint: Any) -> Flags:
+    """As tyro has them: one of type Any, which no word can say, has none."""
+    if hint is bool:
+        return {f"--{prefix}{name}": 0, f"--{prefix}no-{name}": 0}
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if any(Any in get_args(kind) for kind in kinds):
+        return {}
+    several = any(
+        isinstance(kind, type)
+        and issubclass(kind, Sequence | Mapping)
+        and not issubclass(kind, str)
+        for kind in (get_origin(kind) or kind for kind in kinds)
+    )
+    return {f"--{prefix}{name}": "*" if several else 1}
+
+
+def grouped(arguments: Sequence[str]) -> list[list[str]]:
+    """Each setting with the words that follow it.
+
+    Raises: ValueError for a word before the first setting.
+    """
+    groups: list[list[str]] = []
+    for word in arguments:
+        if is_option(word):
+            groups.append([word])
+        elif groups:
+            groups[-1].append(word)
+        else:
+            raise ValueError(f"{word!r} belongs to no setting; write --group.name value")
+    return groups
+
+
+def is_option(word: str) -> bool:
+    return OPTION.fullmatch(word.partition("=")[0]) is not None
+
+
+def key(word: str) -> str:
+    """A flag as it is written here: without its value, and with dashes for underscores."""
+    return _dashed(word.partition("=")[0])
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def check_switches(arguments: Sequence[str], known: Mapping[str, int | str]) -> None:
+    """Raises: ValueError for a value after a setting that takes none."""
+    for word, following in pairwise([*arguments, ""]):
+        flag, equals, _ = word.partition("=")
+        if known.get(key(flag)) == 0 and (equals or following.lower() in ("true", "false")):
+            prefix, _, name = key(flag).removeprefix("--").rpartition(".")
+            opposite = f"--{prefix}{'.' if prefix else ''}no-{name.removeprefix('no-')}"
+            raise ValueError(f"{flag} takes no value: alone it says true, {opposite} false")
+
+
+def implied(arguments: Sequence[str], prefix: str = "") -> list[str]:
+    """What follows from settings of `Decoding`: a temperature alone samples, and --no-do-sample
+    leaves out what a recipe or a model's own settings say about sampling."""
+    from finetune.generation import SAMPLING, Decoding
+
+    sampling = {_dashed(name) for name in SAMPLING}
+    typed = {key(words[0]).removeprefix(f"--{prefix}") for words in grouped(arguments)}
+    if "no-do-sample" in typed:
+        defaults = {_dashed(f.name): f.default for f in fields(Decoding)}
+        return [f"--{prefix}{name}={defaults[name]}" for name in sorted(sampling - typed)]
+    if "do-sample" not in typed and typed & sampling:
+        return [f"--{prefix}do-sample"]
+    return []
+
+
+def unknown(flag: str, known: Iterable[str]) -> str:
+    """One line about a flag that nothing has: the nearest, or where the right ones stand."""
+    near = nearest(flag, known)
+    return f"no such setting: {flag}; " + (f"did you mean {near}?" if near else "see --help")
+
+
+def nearest(flag: str, known: Iterable[str]) -> str | None:
+    """The flags that `flag` may mean; None: none is near enough to be named.
+
+    It is one that people type from habit, the last part of a flag, or misspelt.
+    """
+    names = {flag.removeprefix("--"): flag for flag in known}
+    typed = key(flag).lstrip("-").lower()
+    last = typed.rpartition(".")[2]
+    for meant in SHORT.get(typed, SHORT.get(last, ())):
+        if match := [name for name in names if name == meant or name.endswith(f".{meant}")]:
+            return names[match[0]]
+    if match := [name for name in names if name.rpartition(".")[2] == last]:
+        return " or ".join(names[name] for name in match[:3])
+    group = typed.removesuffix(last)
+    near = [name for name in names if group and name.startswith(group)] or list(names)
+    lasts = {name.rpartition(".")[2]: name for name in near}
+    if match := get_close_matches(last, lasts, 1, cutoff=0.8):
+        return names[lasts[match[0]]]
+    return None
+
+
+def show(kind: type, default: Any, prog: str) -> None:
+    """Prints every setting with its value here and what it means."""
+    import tyro
+
+    with contextlib.suppress(SystemExit):
+        tyro.cli(
+            kind,
+            default=default,
+            args=["--help"],
+            prog=prog,
+            config=(tyro.conf.AvoidSubcommands,),
+        )
 
 
 def parse(kind: type, default: Any, arguments: Sequence[str], prog: str) -> Any:
     """tyro's own parsing; its report of a mistake, shortened to one line."""
     import tyro
 
-    read = partial(
-        tyro.cli,
-        kind,
-        default=default,
-        args=list(arguments),
-        prog=prog,
-        config=(tyro.conf.AvoidSubcommands,),
-    )
-    if any(argument in ("-h", "--help") for argument in arguments):
-        return read()
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-            return read()
+            return tyro.cli(
+                kind,
+                default=default,
+                args=list(arguments),
+                prog=prog,
+                config=(tyro.conf.AvoidSubcommands,),
+            )
     except SystemExit as stop:
-        raise ValueError(_mistake(said.getvalue(), arguments)) from stop
+        raise ValueError(_mistake(said.getvalue())) from stop
 
 
-def _mistake(report: str, arguments: Sequence[str]) -> str:
-    """tyro's framed report of what is wrong, as one line that names the nearest key."""
+def _mistake(report: str) -> str:
+    """tyro's framed report of what is wrong, as one line."""
     text = " ".join(line.strip("╭╮╰╯│─ ") for line in report.splitlines())
-    words = [
-        word for said in arguments for word in (said.split("=", 1) if said[:2] == "--" else [said])
-    ]
-    for flag, value in pairwise(words):
-        if f"Unrecognized options: {value}" in text and value.lower() in ("true", "false"):
-            group, _, name = flag.removeprefix("--").rpartition(".")
-            return f"{flag} takes no value: alone it says true, --{group}.no-{name} false"
-    unknown = [word for word in words if word.startswith("--") and f" {word}" in text]
-    if "Unrecognized" in text and unknown:
-        known = re.findall(r"--[\w.-]+", text.partition("Perhaps you meant")[2])
-        near = get_close_matches(unknown[0], known, 1, cutoff=0)
-        return f"no such setting: {unknown[0]}" + (f"; did you mean {near[0]}?" if near else "")
-    text = text.split("Argument helptext")[0].split("For full helptext")[0]
-    text = " ".join(re.sub("-{10,}", " ", text).split()).removeprefix("Unrecognized options ")
-    return text.removeprefix("Error ").removeprefix("Value error ").removeprefix("Parsing error ")
+    text = re.split("Argument helptext|For full helptext|Perhaps you meant", text)[0]
+    text = " ".join(re.sub("-{10,}", " ", text).split())
+    for pattern, instead in (
+        (r"^(Unrecognized options(?!:)|Value error|Parsing error|Missing argument) ", ""),
+        (r"^Invalid choice ", ""),
+        (r"^Error parsing (\w+): \1\.", r"\1."),
+        (r"^Error parsing ([A-Z]\w*: )?", ""),
+        (r"invalid literal for int\(\) with base 10: (.*)", r"\1 is not a whole number"),
+        (r"could not convert string to float: (.*)", r"\1 is not a number"),
+        (r"^Unrecognized options:", "these words set nothing:"),
+    ):
+        text = re.sub(pattern, instead, text)
+    return text

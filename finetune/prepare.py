@@ -9,7 +9,8 @@ from finetune.augment import augmented
 from finetune.methods import Full, LoRA, Partial, PrefixTuning
 from finetune.models import Scratch
 from finetune.shape import Shape
-from finetune.tasks import LanguageModeling
+from finetune.tasks import Completion, LanguageModeling
+from finetune.tasks.chat_template import chat_template
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -42,7 +43,9 @@ class Prepared:
         """What a user should know before training."""
         training, method = self.recipe.training, self.recipe.method
         parameters = self.model.num_parameters()
-        warnings = []
+        warnings = list(self.splits.warnings)
+        for split, encoded in self.encoded.items():
+            warnings += [f"{split}: {warning}" for warning in encoded.warnings]
         if training.learning_rate is None and parameters >= LARGE:
             warnings.append(
                 f"learning rate {method.learning_rate:g}: {type(method).__name__}'s default, "
@@ -58,6 +61,14 @@ class Prepared:
                 f"training.early_stopping_patience {patience} is not used: it needs a validation "
                 "split, an eval_strategy and load_best_model_at_end"
             )
+        if self.chat_template is not None and self.tokenizer.chat_template not in (
+            None,
+            self.chat_template,
+        ):
+            warnings.append(
+                "the chat template of the base model is replaced in model/ by one made from "
+                "task.prompt, which is what the model is trained on"
+            )
         alike: dict[str, list[str]] = {}
         for name in self.shape.head.names:
             alike.setdefault(" ".join(name.casefold().split()), []).append(name)
@@ -68,6 +79,14 @@ class Prepared:
             if len(names) > 1
         ]
         return tuple(warnings)
+
+    @property
+    def chat_template(self) -> str | None:
+        """The recipe's prompt as the chat template that is saved; None where it makes none."""
+        task = self.recipe.task
+        if not isinstance(task, Completion):
+            return None
+        return chat_template(task, self.tokenizer, self.shape)
 
     @property
     def model(self) -> PreTrainedModel | PeftModel:
@@ -84,16 +103,18 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
 
     set_seed(recipe.training.seed)
     task = recipe.task
-    splits = splits or recipe.data.load(task.inputs)
+    splits = splits or recipe.data.load(task.inputs, task.columns)
     splits.require(task.columns)
-    if isinstance(recipe.model, Scratch) and not isinstance(recipe.method, Full | Partial):
+    if isinstance(recipe.model, Scratch) and not isinstance(recipe.method, Full):
+        name = type(recipe.method).__name__
+        promise = "saves only what it adds to a base model"
+        if isinstance(recipe.method, Partial):
+            promise = "keeps the weights that it does not select as a checkpoint holds them"
         raise ValueError(
-            f"method {type(recipe.method).__name__} saves only what it adds to a base model, and a "
-            "model from scratch has none: train it with Full first"
+            f"method {name} {promise}, and a model from scratch has none: use Full; or train it "
+            f"with Full first, then {name} on Pretrained(the folder model/ of that run)"
         )
-    checkpointing = (
-        recipe.training.activation_checkpointing or recipe.training.gradient_checkpointing
-    )
+    checkpointing = recipe.training.checkpoints_activations
     if checkpointing and isinstance(recipe.method, PrefixTuning):
         raise ValueError(
             "training.gradient_checkpointing cannot be used with PrefixTuning: a prefix "
@@ -116,6 +137,9 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
                     f"training.{name} {value} cannot be used with task.consecutive: {why}"
                 )
     head = task.head(splits)
+    if head.names:
+        notes = splits.disagreements(task.inputs, task.targets, ordered=not head.multi_label)
+        splits = replace(splits, notes=(*splits.notes, *notes))
     fitting = Full | Partial | LoRA if head.kind == "masked" else Full | Partial
     if head.terms and not isinstance(recipe.method, fitting):
         raise ValueError(

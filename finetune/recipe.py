@@ -101,6 +101,17 @@ class Training(TrainingArguments):
         """Left for `resolve`: derived values would stick and outlive an override."""
 
     @property
+    def checkpoints_activations(self) -> bool:
+        """Whether the backward pass computes activations again.
+
+        transformers 5.23 renamed the field, and still reads its older name.
+        """
+        names = {"activation_checkpointing", "gradient_checkpointing"} & {
+            field.name for field in fields(self)
+        }
+        return any(getattr(self, name) for name in names)
+
+    @property
     def destination(self) -> str | None:
         """The repository that the finished run is pushed to; none: it is not pushed."""
         if self.push_to_hub and self.hub_model_id is None:
@@ -182,16 +193,15 @@ class Training(TrainingArguments):
 
 def _check_reporters(wanted: str | list[str] | None) -> None:
     """Raises: ValueError for a tracker that does not exist, or whose package is not installed."""
-    from transformers.integrations.integration_utils import (
-        INTEGRATION_TO_CALLBACK,
-        get_available_reporting_integrations,
-    )
+    from transformers.integrations import integration_utils as theirs
 
     names = [] if wanted is None else [wanted] if isinstance(wanted, str) else wanted
-    installed = [*get_available_reporting_integrations(), "all", "none"]
+    registered = theirs.INTEGRATION_TO_CALLBACK
+    own = [name for name, kind in registered.items() if kind.__module__ != theirs.__name__]
+    installed = [*theirs.get_available_reporting_integrations(), *own, "all", "none"]
     for name in names:
         if name not in installed:
-            known = "is not installed" if name in INTEGRATION_TO_CALLBACK else "does not exist"
+            known = "is not installed" if name in registered else "does not exist"
             raise ValueError(
                 f"training.report_to {name!r} {known}; here are: {', '.join(installed)}"
             )
@@ -246,12 +256,18 @@ class Recipe:
             raise ValueError(f"recipe.json does not fit this version: {error}") from error
 
     def identity(self, fingerprint: str) -> str:
-        """A hash of all that decides the result: the recipe and the content of its data.
+        """A hash of all that decides the result: the recipe, and the content of its data
+        (`fingerprint`) and of its base model.
 
-        Where the run lies, what the arm is called and what is printed do not count.
+        Where the run and the base model lie, what the arm is called and what is printed do not
+        count. Raises: ValueError where the base model cannot be found.
         """
         values = self.to_dict()
         del values["name"]
+        # The same weights are the same model, wherever they lie.
+        for name in PLACES:
+            values["model"].pop(name, None)
+        values["model"]["content"] = self.model.fingerprint()
         # The same rows are the same data, wherever they lie.
         values["data"] = fingerprint
         if self.data.augment is not None:
@@ -268,6 +284,9 @@ class Recipe:
 RISING = ("macro_f1", "entity_f1")
 """Of the tasks' metrics those of which more is better."""
 
+PLACES = ("name", "revision", "tokenizer")
+"""Fields of a model that say where its files lie; what counts is what is in them."""
+
 UNSEEN = (
     "output_dir",
     "disable_tqdm",
@@ -277,6 +296,7 @@ UNSEEN = (
     "log_level",
     "report_to",
     "run_name",
+    "project",
     "per_device_eval_batch_size",
     "save_total_limit",
     "push_to_hub",

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from peft import PeftModel, PromptLearningConfig
     from transformers import PreTrainedConfig, PreTrainedModel
 
 
 Kind = Literal["text", "classes", "tags", "masked", "ordered", "replaced"]
+STATE_NAMES = frozenset({"past_key_values", "cache"})
+"""What a model keeps of a text goes by the second of these names since transformers 5.24."""
+
+
+def state_name() -> str:
+    """The one of `STATE_NAMES` that the installed transformers uses."""
+    from transformers.modeling_outputs import BaseModelOutputWithPast
+
+    (name,) = STATE_NAMES & {field.name for field in fields(BaseModelOutputWithPast)}
+    return name
 
 
 @dataclass(frozen=True)
@@ -93,11 +103,8 @@ class Shape:
 
     @classmethod
     def of(cls, model: PreTrainedModel | PeftModel) -> Shape:
-        from peft import PeftModel
-
-        prompt_tokens = 0
-        if isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning:
-            prompt_tokens = model.active_peft_config.num_virtual_tokens
+        prompt = soft_prompt(model)
+        prompt_tokens = 0 if prompt is None else prompt.num_virtual_tokens
         config = model.config.to_dict()
         # T5 keeps an n_positions it does not use: its positions are relative.
         relative = "relative_attention_num_buckets" in config
@@ -113,6 +120,20 @@ class Shape:
             recurrent=config["model_type"] == "lstm",
             head=Head.of(model),
         )
+
+
+def soft_prompt(model: PreTrainedModel | PeftModel) -> PromptLearningConfig | None:
+    """The settings of the soft prompt or prefix that the model puts before every text.
+
+    None where it has none, and inside `model.disable_adapter()`.
+    """
+    from peft import PeftModel, PromptLearningConfig
+
+    # PEFT's own forward leaves the prompt out there; what reads the config alone would not.
+    if not isinstance(model, PeftModel) or not model.has_active_enabled_adapter:
+        return None
+    config = model.active_peft_config
+    return config if isinstance(config, PromptLearningConfig) else None
 
 
 def _taken(model: PreTrainedModel | PeftModel) -> int:

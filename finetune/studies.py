@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from dataclasses import replace
 from difflib import get_close_matches
@@ -65,13 +66,38 @@ def load(recipe: str) -> Recipe:
     path = find(recipe).resolve()
     try:
         module = _module(path)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit(0) in a recipe is a mistake too, not the end
         said = " ".join(str(error).split())
         raise ValueError(f"{_place(error, path)}: {type(error).__name__}: {said}") from error
     value = vars(module).get("recipe")
     if not isinstance(value, Recipe):
         raise ValueError(f"{path}: holds no `recipe = Recipe(...)`")
     return replace(value, name=f"{path.parent.name}/{path.stem}")
+
+
+def read(file: Path) -> Recipe:
+    """The recipe in a run's recipe.json; a run's folder stands for it.
+
+    Raises: ValueError for a file that holds no recipe, naming it.
+    """
+    from finetune.recipe import Recipe
+
+    file = file.expanduser()
+    file = file / "recipe.json" if file.is_dir() else file
+    if not file.is_file():
+        raise ValueError(f"{file}: no such file; name the recipe.json of a run")
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is not JSON: {error}") from error
+    if not isinstance(values, dict) or not {"model", "task", "data"} <= values.keys():
+        raise ValueError(f"{file} holds no recipe; name the recipe.json of a run")
+    try:
+        return Recipe.from_dict(values)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
 
 
 def summary(path: Path) -> str:
@@ -139,7 +165,7 @@ def _execute(name: str, file: Path) -> ModuleType:
     return module
 
 
-def _place(error: Exception, path: Path) -> str:
+def _place(error: BaseException, path: Path) -> str:
     """File and line of a mistake in a recipe: the deepest frame inside its folder."""
     if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{error.filename}, line {error.lineno}"

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any Hugging Face import; children inherit it
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 from transformers import (
     BertConfig,
@@ -118,6 +121,18 @@ def kind(request: pytest.FixtureRequest) -> str:
     """Runs a test once for each architecture."""
     value: str = request.param
     return value
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """What transformers logs while a test runs, from warnings on."""
+    messages: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logger = transformers.utils.logging.get_logger()
+    logger.addHandler(handler)
+    yield messages
+    logger.removeHandler(handler)
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -12,7 +14,7 @@ from rich.console import Console
 from finetune import Completion, Data, Pretrained, Recipe, Run, compare
 from finetune.evaluation.paired import Difference
 from finetune.reports import tables
-from finetune.verbs.compare import Choice, Row, Scores, _rows
+from finetune.verbs.compare import Choice, Row, Scores, _cautions, _rows, chosen
 from tests.conftest import build, tokenizer
 
 STUDY = '''"""A study of a test's own."""
@@ -42,7 +44,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mine" / "full.py").write_text(ARM.format(method="Full()"))
     (tmp_path / "mine" / "last.py").write_text(ARM.format(method='Partial("blocks[-1:]")'))
     for name, shift in (("rows", 0), ("other", 100)):
-        rows = [{"source": f"say {i}", "target": f"{i + shift}"} for i in range(60)]
+        rows = [{"source": f"say {i}", "target": f"{i + shift}"} for i in range(120)]
         text = "\n".join(json.dumps(row) for row in rows)
         (tmp_path / f"{name}.jsonl").write_text(text)
     monkeypatch.chdir(tmp_path)
@@ -71,7 +73,7 @@ def test_every_arm_and_seed_runs_once_and_the_table_shows_mean_spread_and_floors
     assert full.cost["trainable_parameters"] > rows["mine/last"].cost["trainable_parameters"]
     markdown = (study / "runs/mine/compare.md").read_text()
     assert "| full | 2 |" in markdown  # the study they share is left out
-    assert "11 test examples; " in markdown
+    assert "26 test examples; " in markdown
     table = json.loads((study / "runs/mine/compare.json").read_text())
     assert table["rows"][-1]["name"] == "mine/last"
 
@@ -100,6 +102,13 @@ def test_every_arm_and_seed_runs_once_and_the_table_shows_mean_spread_and_floors
     compare(["mine"], seeds=[0, 1])
     assert "4 runs, 0 to do" in capsys.readouterr().out
 
+    rmtree(study / "runs/mine/full/seed-0/model")
+    rmtree(study / "runs/mine/last")
+    for given in (["mine"], ["runs/mine"]):
+        with pytest.raises(ValueError, match=r"seed-0 is finished, but its model/ is gone: put"):
+            compare(given, seeds=[0, 1])
+    assert not (study / "runs/mine/last").exists()  # refused before another starts
+
 
 def test_a_narrow_terminal_shows_whole_names_and_means_without_their_spread(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -114,7 +123,7 @@ def test_a_narrow_terminal_shows_whole_names_and_means_without_their_spread(
         shown = capsys.readouterr().out
         assert " gpt2_feed_forward_2 " in shown
         assert "7,000,000" in shown
-        assert ("± 0.0625" in shown) == spread
+        assert ("± 0.062" in shown) == spread
 
 
 @pytest.mark.parametrize(
@@ -135,11 +144,74 @@ def test_the_verdict_says_better_or_worse_by_the_metric_s_own_direction(
     higher: bool, bounds: tuple[float, float, float], says: str
 ) -> None:
     low, value, high = bounds
-    choice = Choice("mine/last", 3, "macro_f1", higher, 90.0, "test", 88.5, "majority")
+    choice = Choice("mine/last", 3, "macro_f1", higher, 90.0, "test", 88.5, 3, "majority", 87.0)
     choice = replace(choice, against=Difference(value, low, high))
-    text = tables.verdict(choice, [Row("mine/last", 3, {}, {"train_seconds": 1.0})])
+    rows = [Row("mine/last", 3, {}, {"train_seconds": 1.0})]
+    text = tables.verdict(choice, rows)
     assert text.startswith("Best on validation of 3 arms: last, macro F1 90. On test it has 88.5")
     assert text.endswith(f"{says}.")
+    one_seed = tables.verdict(replace(choice, seeds=1), rows)
+    assert one_seed == f"{text} It is one seed: how far seeds differ is not in the interval."
+
+
+def handmade(folder: Path, arm: str, hashes: dict[str, str], split: str, n: int) -> Run:
+    """A finished run of `n` examples, without the seconds of training it."""
+    entry = {"value": 90.0, "higher_is_better": False, "split": split, "n": n}
+    scores = {"bits_per_byte": entry}
+    recipe = Recipe(Pretrained("tiny-gpt2"), Completion(), Data(), name=f"mine/{arm}")
+    metrics: dict[str, Any] = {"quality": scores, "validation": {"bits_per_byte": 90.0}}
+    metrics["floors"] = {"unigram": {"bits_per_byte": {**entry, "value": 80.0}}}
+    run = Run(folder / arm, recipe, metrics)
+    run.folder.mkdir()
+    statistics = {"floor_statistics": {"unigram": [[8.0, 1.0, 2.0]] * n}}
+    (run.folder / "before.json").write_text(json.dumps(statistics))
+    (run.folder / "manifest.json").write_text(json.dumps({"split_hashes": hashes}))
+    row = {"nats": 9.0, "tokens": 1, "bytes": 2}
+    (run.folder / "predictions.jsonl").write_text(f"{json.dumps(row)}\n" * n)
+    return run
+
+
+def test_no_interval_is_given_where_it_would_mean_nothing(tmp_path: Path) -> None:
+    apart = {"train": "a", "validation": "b", "test": "c"}
+    same_rows = "these are the rows by which it was chosen"
+    for number, (hashes, split, n, reason) in enumerate(
+        (
+            ({"train": "a", "validation": "b"}, "validation", 50, same_rows),
+            ({**apart, "test": "b"}, "test", 50, same_rows),
+            (apart, "test", 19, "19 examples are too few, at least 20 are needed"),
+            (apart, "test", 1, "1 example is too few, at least 20 are needed"),
+            (apart, "test", 20, None),
+        )
+    ):
+        choice = chosen([handmade(tmp_path, f"arm{number}", hashes, split, n)])
+        assert choice is not None
+        assert (choice.against is None) == (reason is not None)
+        text = tables.verdict(choice, [])
+        assert text.startswith("Best on validation: mine/arm")
+        assert ("shown" in text) == (reason is None)
+        if reason is not None:
+            assert (choice.no_interval or "").startswith(reason)
+            assert f"it has 90, the floor unigram 80. No interval is given: {reason}" in text
+
+
+def test_arms_that_learn_from_other_rows_or_from_the_scored_rows_are_named(tmp_path: Path) -> None:
+    fair = {"train": "a", "validation": "b", "test": "c"}
+    assert _cautions([handmade(tmp_path, arm, fair, "test", 1) for arm in ("one", "two")]) == []
+    others = [
+        handmade(tmp_path, "three", {**fair, "train": "c"}, "test", 1),
+        handmade(tmp_path, "four", {**fair, "train": "b"}, "test", 1),
+        handmade(tmp_path, "five", {**fair, "train": "b"}, "test", 1),
+    ]
+    cautions = [
+        "mine/three was trained on its test rows",
+        "mine/four was trained on its validation rows",
+        "mine/five was trained on its validation rows",
+        "the arms were not all trained on the same rows: mine/three; mine/four, mine/five",
+    ]
+    assert _cautions(others) == cautions
+    tables.write_comparison([], None, "somewhere", cautions, tmp_path)
+    assert f"Caution: {cautions[0]}.\n" in (tmp_path / "compare.md").read_text()
+    assert json.loads((tmp_path / "compare.json").read_text())["cautions"] == cautions
 
 
 def test_overrides_reach_every_arm_and_get_a_folder_of_their_own(
@@ -209,7 +281,7 @@ def test_none_is_chosen_of_arms_that_were_validated_on_different_examples(
     assert "Best on validation:" in capsys.readouterr().out
     found = compare(["by/one", "by/two"])
     said = capsys.readouterr().out
-    assert "validated on different examples: no arm is chosen" in said
+    assert "the arms were validated on different examples, so none is chosen" in said
     assert "Best on validation" not in said
     assert [row.validation for row in found] == [None] * len(found)
 
@@ -260,11 +332,11 @@ def test_an_arm_below_a_floor_is_marked_in_every_table(
     low, high = ("loss",) * higher, ("loss",) * (not higher)
     assert marked == {"majority (floor)": (), "mine/low": low, "mine/high": high}
     tables.print_comparison(rows, None)
-    tables.write_comparison(rows, None, "somewhere", tmp_path)
+    tables.write_comparison(rows, None, "somewhere", [], tmp_path)
     shown = capsys.readouterr().out
     for text in (shown, (tmp_path / "compare.md").read_text()):
-        assert ("1.25 ± 0.3536*" in text) == higher
-        assert ("2.75 ± 0.3536*" in text) == (not higher)
+        assert ("1.25 ± 0.35*" in text) == higher
+        assert ("2.75 ± 0.35*" in text) == (not higher)
         assert tables.NOTE in text
     for run, score in zip(runs[1:3], ("1.5", "3"), strict=True):
         tables.print_result(run)

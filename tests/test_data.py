@@ -19,6 +19,8 @@ import pytest
 import tyro
 
 from finetune.data import Data, Splits
+from finetune.overrides import overridden
+from finetune.studies import load
 
 ENGLISH = "package:chatterbot_corpus/data/english/*.yml"
 PAIRS = [{"source": f"question {i}", "target": f"answer {i}"} for i in range(200)]
@@ -216,10 +218,10 @@ def test_a_wrong_conversation_file_says_so(content: str, says: str) -> None:
         (
             "a.jsonl",
             '{"a": "é"}\n'.encode("latin-1"),
-            "byte 0xe9 at offset 7, line 1; if it is LATIN1",
+            "byte 0xe9 at offset 7, line 1, and its encoding is not certain; --data.encoding",
         ),
         ("a.csv", "a\nx\ny é\n".encode("latin-1"), "offset 6, line 3"),
-        ("a.csv", "a\nb\n".encode("utf-16"), "if it is UTF-16"),
+        ("a.csv", "a\nb\n".encode("utf-16") + b"x", "a.csv is not utf-16: byte 0x78"),
         ("a.txt", "", "a.txt is empty"),
         ("a.jsonl", " \n\r\n", "a.jsonl is empty"),
         ("a.json", "[]", "a.json holds no rows"),
@@ -283,6 +285,165 @@ def test_an_impossible_setting_is_an_error(settings: dict[str, Any], says: str) 
     assert says in mistake(Data(train=jsonl("a.jsonl", PAIRS), **settings))
 
 
+# ------------------------------------------------------------------------------- encodings
+
+REVIEWS = "text,label\n这家店的东西很好吃，下次还会再来。,好评\n等了一个小时都没人理我们。,差评\n"
+
+
+def test_a_file_in_the_encoding_of_a_chinese_excel_is_read_with_a_note() -> None:
+    reference = whole(write("utf8.csv", REVIEWS))
+    for name, content in {
+        "a.csv": REVIEWS.encode("gbk"),
+        "b.csv": REVIEWS.encode("utf-16"),
+        "c.csv.gz": gzip.compress(REVIEWS.encode("gb18030")),
+    }.items():
+        splits = whole(write(name, content))
+        assert splits.fingerprint == reference.fingerprint
+        encoding = "utf-16" if name == "b.csv" else "gb18030"
+        assert splits.notes == (
+            f"{name}, line 2 '这家店的东西很好吃，下次还会再来。,好评': read as {encoding}; if "
+            "that is wrong, name the encoding: --data.encoding NAME",
+        )
+    assert whole("[ac].csv*").notes[0].startswith("a.csv, line 2 ")
+    assert " and 1 more: read as gb18030; " in whole("[ac].csv*").notes[0]
+
+
+def test_the_named_encoding_reads_files_that_are_not_utf_8() -> None:
+    name = write("a.csv", "text,label\nDéçu par le garçon,x\n".encode("cp1252"))
+    message = mistake(Data(train=name))
+    assert "--data.encoding cp1252 reads 'Déçu par le garçon,x'" in message
+    splits = whole(name, encoding="cp1252", validation=write("b.csv", REVIEWS))
+    assert column(splits.train, "text") == ["Déçu par le garçon"]
+    assert column(splits.validation, "label") == ["好评", "差评"]  # it is UTF-8
+    assert "encoding is 'gbkk', which Python does not know" in mistake(Data(encoding="gbkk"))
+    assert "a data set of the Hub has none" in mistake(Data("some/data", encoding="gbk"))
+
+
+# ------------------------------------------------------------------------------- bad rows
+
+CELLS = "text,label\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(40))
+TYPES: dict[str, Any] = {"text": str, "label": (str, int)}
+
+
+def test_all_bad_rows_of_all_splits_are_counted_in_one_message() -> None:
+    train = write("a.csv", CELLS + "x,\nonly one\n\ny,a\n ,b\n")
+    lines = '{"text": "x", "label": null}\n{"text": "x"\n{"text": 5, "label": 1}\n'
+    test = write("b.jsonl", lines + '{"text": "x", "label": "a"}\n')
+    data = Data(train=train, test=test)
+    with pytest.raises(
+        ValueError, match=r"^a.csv, row 42: label is empty; 6 bad rows in all, also a.csv"
+    ) as caught:
+        data.load(["text"], TYPES)
+    message = str(caught.value)
+    assert "; 6 bad rows in all, also a.csv, row 43 and a.csv, row 46; mend them, or" in message
+    assert message.endswith("leave them out: --data.on-bad-row skip")
+    one = Data(train=write("c.csv", CELLS + "x,\n"))
+    with pytest.raises(ValueError, match=r"^c.csv, row 42: label is empty; mend it, or leave it"):
+        one.load(["text"], TYPES)
+    assert len(one.load(["text"]).train) + len(one.load(["text"]).named()["validation"]) == 41
+
+
+def test_skipped_rows_are_gone_before_carving_and_counted() -> None:
+    train = write("a.csv", CELLS + "x,\nonly one\n\ny,a\n ,b\n")
+    lines = '{"text": "x", "label": null}\n{"text": "x"\n{"text": 5, "label": 1}\n[]\n'
+    test = write("b.jsonl", lines + '{"text": "x", "label": "a"}\n')
+    splits = Data(train=train, test=test, on_bad_row="skip").load(["text"], TYPES)
+    clean = Data(
+        train=write("c.csv", CELLS + "y,a\n"), test=write("d.csv", "text,label\nx,a\n")
+    ).load(["text"], TYPES)
+    assert splits.fingerprint == clean.fingerprint
+    assert splits.where("test", 0) == "b.jsonl, line 5"
+    assert splits.notes[0] == (
+        "train: 3 of 44 rows left out (data.on_bad_row skip): a.csv, row 42: label is empty; "
+        "a.csv, row 43: 1 values where the header has 2 columns; quote a value that holds the "
+        "separator; a.csv, row 46: text is empty"
+    )
+    assert splits.notes[1].startswith("test: 4 of 5 rows left out (data.on_bad_row skip): b.jsonl")
+    assert splits.notes[1].endswith("; ...")
+    splits.require(TYPES)
+
+
+def test_where_every_row_is_bad_skipping_them_is_no_way_out() -> None:
+    numbers = jsonl("a.jsonl", [{"text": n} for n in range(9)])
+    with pytest.raises(ValueError, match=r"text is 0, not text; 9 bad rows .*; mend them$"):
+        Data(train=numbers).load(["text"], {"text": str})
+    for name in (numbers, write("b.csv", "text,n\n,1\n,2\n")):
+        with pytest.raises(
+            ValueError, match=r"text is (0, not text|empty); \d bad rows .*; mend them$"
+        ):
+            Data(train=name, on_bad_row="skip").load(["text"], {"text": str})
+    with pytest.raises(ValueError, match="no column 'text' in train"):
+        Data(train=write("c.csv", "body\nx\n"), on_bad_row="skip").load(["text"], {"text": str})
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.json.gz"])
+def test_a_key_that_stands_twice_in_an_object_is_a_bad_row(name: str) -> None:
+    rows = [
+        '{"a": "x", "b": {"c": 1}}',
+        '{"a": "[y", "a": "z"}',
+        '{"a": "u", "b": {"c": 1, "c": 2}}',
+    ]
+    text = "\n".join(rows) if "jsonl" in name else "[\n" + ",\n".join(rows) + "]"
+    write(name, gzip.compress(text.encode()) if name.endswith(".gz") else text)
+    place, line = ("line 2", "") if "jsonl" in name else ("row 2", " (line 3)")
+    message = mistake(Data(train=name))
+    said = f"{name}, {place}: the key 'a' stands twice in one object; only one can count{line}"
+    assert message.startswith(said + "; 2 bad rows in all, also ")
+    assert whole(name, on_bad_row="skip").train.to_list() == [{"a": "x", "b": {"c": 1}}]
+    assert "b.json: the key 'a' stands twice" in mistake(
+        Data(train=write("b.json", '{"a": 1, "a": 2}'))
+    )
+
+
+# ------------------------------------------------------------------------------- saved by datasets
+
+
+def test_a_folder_of_save_to_disk_and_arrow_files_are_read() -> None:
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["ham", "spam"])}
+    )
+    rows = [{"text": f"text {n}", "label": n % 2} for n in range(30)]
+    dataset = datasets.Dataset.from_list(rows, features)
+    dataset.save_to_disk("one")
+    splits = whole("one")
+    assert splits.train.to_list() == rows
+    assert splits.train.features == features
+    assert splits.where("train", 4) == "one, row 5"
+    assert splits.fingerprint == whole("one/*.arrow").fingerprint
+    table = dataset.data.table
+    with pa.OSFile("file.arrow", "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    assert whole("file.arrow").train.features == features
+    assert whole("file.arrow").fingerprint == splits.fingerprint
+    assert "b.arrow: not Arrow" in mistake(Data(train=write("b.arrow", "no")))
+    assert "empty is a folder, not one of save_to_disk" in mistake(Data(train=made("empty")))
+
+
+def made(folder: str) -> str:
+    Path(folder).mkdir()
+    return folder
+
+
+def test_a_folder_of_several_splits_gives_those_of_their_names() -> None:
+    def part(*numbers: int) -> datasets.Dataset:
+        return datasets.Dataset.from_list([{"text": f"text {n}"} for n in numbers])
+
+    parts = {"train": part(*range(20)), "validation": part(31, 32), "dev": part(33)}
+    datasets.DatasetDict(parts).save_to_disk("set")
+    splits = HUB.overridden(train="set", limit=None).load()
+    assert {name: len(rows) for name, rows in splits.named().items()} == {
+        "train": 20,
+        "validation": 2,
+    }
+    assert splits.notes == ("set: train, validation used, dev not",)
+    assert splits.where("validation", 1) == f"{Path('set', 'validation')}, row 2"
+    other = Data(train="set", validation="set/dev", test="set/validation").load()
+    assert column(other.validation, "text") == ["text 33"]
+    assert column(other.test, "text") == ["text 31", "text 32"]
+    message = mistake(Data(train="set", test="set"))
+    assert message.startswith("set has no split test, but train, validation, dev; give the folder")
+
+
 # ------------------------------------------------------------------------------- columns
 
 
@@ -314,22 +475,22 @@ def test_require_names_the_first_row_at_fault() -> None:
     splits.require({"text": str, "label": int, "tokens": (list, str)})
     with pytest.raises(ValueError, match=r"no column 'txt' in train \(a.jsonl\): .*nearest: text"):
         splits.require({"txt": str})
-    with pytest.raises(ValueError, match=r"line 1: label is 0, not text \(4 such rows in train\)$"):
+    with pytest.raises(ValueError, match=r"line 1: label is 0, not text; 4 bad rows in all, also "):
         splits.require({"label": str})
     with pytest.raises(ValueError, match="text is 'x', not a list or a whole number"):
         splits.require({"text": (list, int)})
     for blank in (None, "", " \n\t"):
         broken = [*rows[:2], {**rows[2], "text": blank}, rows[3]]
-        with pytest.raises(ValueError, match=r"^a.jsonl, line 3: text is empty$"):
+        with pytest.raises(ValueError, match=r"^a.jsonl, line 3: text is empty; mend it, or "):
             whole(jsonl("a.jsonl", broken)).require({"text": str})
-    with pytest.raises(ValueError, match=r"^a.jsonl, line 1: tokens is empty$"):
+    with pytest.raises(ValueError, match=r"^a.jsonl, line 1: tokens is empty; mend it$"):
         whole(jsonl("a.jsonl", [{**rows[0], "tokens": []}])).require({"tokens": list})
 
 
 def test_require_looks_at_every_split_and_shortens_the_value() -> None:
     train, test = jsonl("a.jsonl", [{"a": ["x"]}]), jsonl("b.jsonl", [{"a": "y" * 500}])
     splits = whole(train, test=test)
-    with pytest.raises(ValueError, match=r"^b.jsonl, line 1: a is 'y{56}\.\.\., not a list$"):
+    with pytest.raises(ValueError, match=r"^b.jsonl, line 1: a is 'y{56}\.\.\., not a list; mend"):
         splits.require({"a": list})
 
 
@@ -493,6 +654,41 @@ def test_leaks_and_repeats_are_counted() -> None:
     )
 
 
+def test_inputs_of_test_that_stand_in_validation_are_counted() -> None:
+    train = jsonl("a.jsonl", [{"q": f"q {n}"} for n in range(9)])
+    other = jsonl("b.jsonl", [{"q": f"q {n}"} for n in (10, 11, 12)])
+    test = jsonl("c.jsonl", [{"q": f"Q  {n}"} for n in (12, 13)])
+    splits = whole(train, validation=other, test=test)
+    assert splits.notes == ("1 of 2 test inputs also stand in validation",)
+    assert splits.warnings == ()
+
+
+def test_a_file_given_for_two_splits_is_warned_of() -> None:
+    train = jsonl("a.jsonl", [{"q": f"q {n}"} for n in range(9)])
+    other = jsonl("b.jsonl", [{"q": f"q {n}"} for n in (10, 11)])
+    turned = jsonl("c.jsonl", [{"q": f"q {n}"} for n in (11, 10)])
+    (warning,) = whole(train, validation=other, test=turned).warnings
+    assert warning.startswith("validation and test are the same 2 rows: a score on test says")
+    assert len(whole(train, validation=train, test=train).warnings) == 3
+    assert Data(train=train, test_fraction=0.3).load().warnings == ()
+
+
+def test_inputs_with_several_targets_in_train_are_counted_with_two_places() -> None:
+    rows = [("good", "a"), ("Good ", "b"), ("good", "a"), ("bad", "b"), ("bad", "b")]
+    splits = whole(jsonl("a.jsonl", [{"text": text, "label": label} for text, label in rows]))
+    assert splits.disagreements(["text"], ["label"]) == (
+        "train: 3 of 5 rows have an input that also stands with another value of label, e.g. "
+        "a.jsonl, line 1 and a.jsonl, line 2",
+    )
+    assert splits.disagreements(["label"], ["label"]) == ()
+    several = [["a", "b"], ["b", "a"], ["b"]]
+    for values in (several, [", ".join(names) for names in several]):
+        lines = [{"text": "x", "label": value} for value in values]
+        splits = whole(jsonl("b.jsonl", lines))
+        (note,) = splits.disagreements(["text"], ["label"], ordered=False)
+        assert note.endswith("e.g. b.jsonl, line 1 and b.jsonl, line 3")
+
+
 # ------------------------------------------------------------------------------- fingerprint
 
 
@@ -595,6 +791,28 @@ def test_columns_can_be_given_where_the_recipe_already_has_some() -> None:
     assert holder.data.columns == {"body": "text", "summary": "label"}
     assert (holder.data.train, holder.data.limit) == ("mine.csv", 5)
     assert tyro.cli(Holder, args=[], default=Holder(HUB)).data == HUB
+
+
+def test_columns_are_pairs_with_or_without_an_equals_sign() -> None:
+    recipe = load("quickstart/gpt2_full")
+    pairs = {"en": "source", "fr": "target"}
+    for typed in (
+        "--data.columns en=source fr=target",
+        "--data.columns en source fr target",
+        "--data.columns=en=source fr=target",
+        "--data.columns en=source --data.columns fr=target",
+    ):
+        data = overridden(recipe, [*typed.split(), "--data.limit", "5"]).data
+        assert (data.columns, data.limit) == (pairs, 5)
+    for typed, says in {
+        "en=source fr target": "'fr' stands without = among names with it",
+        "en source fr": "'en', 'source', 'fr' is no list of pairs",
+        "en=source fr=": "'en', 'source', 'fr', '' is no list of pairs",
+        "": "nothing is no list of pairs",
+        "en=source en=target": "renames 'en' twice",
+    }.items():
+        with pytest.raises(ValueError, match=f"^--data.columns .*{says}$"):
+            overridden(recipe, ["--data.columns", *typed.split()])
 
 
 # ------------------------------------------------------------------------------- the Hub

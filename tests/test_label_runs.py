@@ -85,7 +85,7 @@ def test_predict_says_what_the_run_scored(
     assert main(["predict", str(classified.folder), *after]) == 0
     assert capsys.readouterr().out.count("\n") == 2
     assert main(["predict", str(classified.folder), "a", "--explian"]) == 2
-    assert "predict does not know '--explian'" in capsys.readouterr().err
+    assert "no such setting: --explian; did you mean --explain?" in capsys.readouterr().err
     assert main(["generate", str(classified.folder), "--prompt", "a"]) == 2
     assert "use `finetune predict`" in capsys.readouterr().err
 

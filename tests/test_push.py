@@ -31,6 +31,8 @@ from finetune import (
 )
 from finetune.cli import main
 from finetune.methods import Method
+from finetune.shape import state_name
+from finetune.verbs.push import push
 from tests.conftest import WORDS, build, tokenizer
 from tests.hub import Failure, Hub, Repo
 
@@ -232,7 +234,8 @@ def test_plain_libraries_read_the_same_answers_with_the_snippet_as_it_is_printed
     names = [f"me/{name}" for name in METHODS]
     answers = client(world.hub, world.folder, SNIPPETS, [names, PROMPTS], "reading")
     assert len({*map(str, answers.values())}) == len(METHODS)
-    for name in METHODS:
+    renamed = state_name() != "past_key_values"  # of which the card warns
+    for name in METHODS.keys() - ({"soft-prompt", "prefix"} if renamed else set()):
         assert [text.removesuffix("\n") for text in answers[f"me/{name}"]] == world.texts[name]
     assert world.hub.unknown == []
 
@@ -296,11 +299,12 @@ def test_the_card_tells_origin_method_cost_and_how_to_make_it_again(world: World
     cost = world.json("me/soft-prompt", "metrics.json")["cost"]
     for part in (
         "`rows.jsonl`; examples: train ",
-        f"trains {cost['trainable_parameters']:,} of {cost['total_parameters']:,} weights",
+        f"trains {cost['trainable_parameters']:,} of {cost['total_parameters']:,} parameters",
         "PromptTuning(num_virtual_tokens=3",
         "| untouched |",
         "bits per byte (lower is better)",
         "One prompt at a time",
+        "transformers older than 5.24",
         "hf download me/soft-prompt recipe.json",
         "finetune run --from recipe.json",
     ):
@@ -366,6 +370,8 @@ def test_what_the_hub_refuses_is_one_line_and_the_same_command_goes_on(world: Wo
         ["hf_write", "push", run_, "open", "--public"],
         ["hf_write", "push", lora, "open"],
     ]
+    # As of a run that has no chat template.
+    (Path(lora) / "model" / "chat_template.jinja").unlink()
     said = commands(world.hub, world.folder, given, "pushing")
     lines = (
         "does not know the token: make one",
@@ -386,9 +392,10 @@ def test_what_the_hub_refuses_is_one_line_and_the_same_command_goes_on(world: Wo
     assert len(world.hub.repos["me/broken"].commits) == 2
     assert not world.hub.repos["me/open-base"].private
     # An adapter in the place of a full model: nothing of the full model is left.
+    assert "chat_template.jinja" in world.files("me/broken")
     left = world.files("me/open")
     assert "adapter_model.safetensors" in left
-    assert not {"model.safetensors", "config.json"} & left.keys()
+    assert not {"model.safetensors", "config.json", "chat_template.jinja"} & left.keys()
 
 
 def test_a_card_with_a_folder_for_a_base_is_refused_by_this_hub() -> None:
@@ -425,10 +432,32 @@ def test_what_cannot_be_pushed_is_one_line(
         (tmp_path / name / "manifest.json").write_text('{"base": null}')
         (tmp_path / name / "recipe.json").write_text(json.dumps(recipe.to_dict()))
     (tmp_path / "finished" / "metrics.json").write_text("{}")
+    (tmp_path / "finished" / "model" / "model.safetensors").write_text("")
     assert main(["push", *arguments]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert line in said
+
+
+def test_an_adapter_is_not_pushed_beside_a_base_that_has_changed(tmp_path: Path) -> None:
+    base, folder = tmp_path / "base", tmp_path / "run"
+    build("gpt2").save_pretrained(str(base))
+    recipe = Recipe(Pretrained(str(base)), Completion(), Data(train="rows.jsonl"))
+    manifest = {"base": None, "model_fingerprint": recipe.model.fingerprint()}
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "adapter_model.safetensors").write_text("")
+    for name, values in (
+        ("manifest.json", manifest),
+        ("recipe.json", recipe.to_dict()),
+        ("metrics.json", {}),
+        ("model/adapter_config.json", {"base_model_name_or_path": str(base)}),
+    ):
+        (folder / name).write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"no token for the Hub"):  # the next thing to be asked
+        push(folder, "me/name")
+    build("gpt2", seed=1).save_pretrained(str(base))
+    with pytest.raises(ValueError, match=r"its base .*base' has other content than when it was"):
+        push(folder, "me/name")
 
 
 @pytest.mark.parametrize(

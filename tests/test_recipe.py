@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from transformers import TrainingArguments
 from finetune.data import Data
 from finetune.generation import Decoding
 from finetune.methods import IA3, Full, LoRA, Method, Partial, PrefixTuning, PromptTuning
-from finetune.models import Pretrained, Scratch
+from finetune.models import BUNDLED, Pretrained, Scratch
 from finetune.recipe import OWNED, Model, Recipe, Task, Training
 from finetune.tasks import Completion, LanguageModeling, SpanCorruption
 
@@ -74,7 +75,6 @@ def test_a_recipe_comes_back_from_json_equal(recipe: Recipe) -> None:
     assert type(again.model) is type(recipe.model)
     assert type(again.method) is type(recipe.method)
     assert again.to_dict() == recipe.to_dict()
-    assert again.identity("") == recipe.identity("")
 
 
 def test_of_the_training_arguments_only_what_differs_from_default_is_written() -> None:
@@ -158,6 +158,63 @@ def test_other_rows_make_another_run() -> None:
     assert RECIPE.identity("rows") != RECIPE.identity("other rows")
 
 
+def test_a_base_is_what_its_folder_holds_wherever_it_lies(tmp_path: Path) -> None:
+    def identity(model: Model) -> str:
+        return replace(RECIPE, model=model).identity("rows")
+
+    folder = tmp_path / "one"
+    shutil.copytree(BUNDLED["tiny-gpt2"], folder)
+    base = Pretrained(str(folder))
+    before, trusting = identity(base), identity(replace(base, trust_remote_code=True))
+    assert before == identity(Pretrained("tiny-gpt2")) != trusting
+    for name in ("README.md", "optimizer.pt", "trainer_state.json", "modeling_own.py"):
+        (folder / name).write_text("changed")
+    (folder / "checkpoint-1").mkdir()
+    (folder / "checkpoint-1" / "model.safetensors").write_text("another")
+    shutil.move(folder, tmp_path / "two")
+    moved = Pretrained(str(tmp_path / "two"))
+    assert identity(moved) == before
+    assert identity(replace(moved, trust_remote_code=True)) != trusting
+    for name in ("model.safetensors", "config.json", "generation_config.json", "tokenizer.json"):
+        file = tmp_path / "two" / name
+        content = file.read_bytes()
+        file.write_bytes(content + b" ")
+        assert identity(moved) != before, name
+        file.write_bytes(content)
+        assert identity(moved) == before
+    for content in (b"one", b"two"):
+        (tmp_path / f"{content.decode()}.gguf").write_bytes(content)
+    packed = [Pretrained(str(tmp_path / name)) for name in ("one.gguf", "two.gguf")]
+    assert len({identity(model) for model in (moved, *packed)}) == 3
+    shutil.copy(packed[0].name, tmp_path / "renamed.gguf")
+    assert identity(Pretrained(str(tmp_path / "renamed.gguf"))) == identity(packed[0])
+
+    made = Scratch("gpt2", tokenizer="tiny-gpt2")
+    assert identity(replace(made, tokenizer=moved.name)) == identity(made)
+    (tmp_path / "two" / "tokenizer.json").write_text("{}")
+    assert identity(replace(made, tokenizer=moved.name)) != identity(made)
+    assert identity(made) != identity(replace(made, tokenizer=None))
+
+
+def test_a_base_on_the_hub_is_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    place, commits = tmp_path / "models--owner--name", ("a" * 40, "b" * 40)
+    for commit in commits:
+        (place / "snapshots" / commit).mkdir(parents=True)
+        (place / "snapshots" / commit / "config.json").write_text("{}")
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(commits[0])
+    (place / "refs" / "v2").write_text(commits[1])
+    model = Pretrained("owner/name")
+    assert model.fingerprint() == Scratch("gpt2", tokenizer="owner/name").fingerprint()
+    assert model.fingerprint() == f"commit:{commits[0]}"
+    assert replace(model, revision="v2").fingerprint() == f"commit:{commits[1]}"
+    assert replace(model, revision=commits[1]).fingerprint() == f"commit:{commits[1]}"
+    for absent in (Pretrained("owner/none"), replace(model, revision="v3")):
+        with pytest.raises(ValueError, match="not in the local cache and the Hub cannot be reach"):
+            absent.fingerprint()
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -166,6 +223,7 @@ def test_other_rows_make_another_run() -> None:
         {"training": Training(output_dir="elsewhere")},
         {"training": Training(learning_rate=Full.learning_rate)},
         {"training": Training(run_name="x", report_to="tensorboard", disable_tqdm=False)},
+        {"training": Training(project="x")},
         {"training": Training(logging_steps=1, logging_first_step=True, log_level="error")},
         {"training": Training(per_device_eval_batch_size=2, save_total_limit=3)},
         {"training": Training(push_to_hub=True, hub_model_id="a/b", hub_private_repo=False)},

@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from finetune import (
@@ -22,6 +23,7 @@ from finetune import (
     LanguageModeling,
     LoRA,
     Partial,
+    PrefixTuning,
     Pretrained,
     PromptTuning,
     Recipe,
@@ -107,6 +109,21 @@ def test_an_adapter_reloads_to_the_same_scores(recipe: Recipe, method: Method) -
     assert [text[0].strip() for text in texts] == [row["prediction"] for row in rows]
 
 
+def test_the_untouched_model_is_the_same_under_every_method(recipe: Recipe, tmp_path: Path) -> None:
+    once = replace(recipe, training=replace(recipe.training, max_steps=1, eval_strategy="no"))
+    methods: list[Method] = [
+        LoRA(r=2),
+        PromptTuning(num_virtual_tokens=3),
+        PrefixTuning(num_virtual_tokens=3),
+    ]
+    untouched = [
+        run(elsewhere(replace(once, method=method), tmp_path / str(number))).metrics["untouched"]
+        for number, method in enumerate(methods)
+    ]
+    assert untouched[1] == untouched[0]
+    assert untouched[2] == untouched[0]
+
+
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(
     recipe: Recipe, tmp_path: Path
 ) -> None:
@@ -150,6 +167,62 @@ def test_a_different_run_in_the_folder_is_refused_and_says_what_differs(recipe: 
     rows.write_text(rows.read_text() + '\n{"source": "new", "target": "row"}')
     with pytest.raises(ValueError, match="content of the data"):
         run(recipe)
+
+
+@pytest.mark.parametrize("kind", ["gpt2"])
+def test_another_base_in_the_same_folder_is_another_run(recipe: Recipe, tmp_path: Path) -> None:
+    training = replace(recipe.training, max_steps=1, eval_strategy="no")
+    recipe = replace(recipe, method=LoRA(r=2), training=training)
+    first = run(recipe)
+    manifest_file = first.folder / "manifest.json"
+    manifest = json.loads(manifest_file.read_text())
+    shutil.copytree(tmp_path / "base", tmp_path / "moved")
+    moved = replace(recipe, model=Pretrained(str(tmp_path / "moved")))
+    assert run(moved).metrics == first.metrics  # the same weights elsewhere
+    build("gpt2", seed=1).save_pretrained(str(tmp_path / "base"))
+    with pytest.raises(ValueError, match=r"a different run \(the content of the base model\)"):
+        run(recipe)
+    with pytest.raises(ValueError, match=r"its base .*/base' has other content than when it was"):
+        open_saved(str(first.folder))
+    (first.folder / "metrics.json").unlink()
+    with pytest.raises(ValueError, match="the content of the base model"):
+        run(recipe)  # nor does it resume
+    del manifest["model_fingerprint"]
+    manifest_file.write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="holds a run of an older version of finetune"):
+        run(recipe)
+
+
+@pytest.mark.parametrize("kind", ["gpt2"])
+def test_versions_that_changed_since_a_run_was_begun_are_named_and_kept(
+    recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    logged: list[str],
+) -> None:
+    kill(recipe, monkeypatch)
+    file = recipe.folder / "manifest.json"
+    begun = json.loads(file.read_text())
+    begun["versions"]["torch"], begun["code"] = "2.0.0", "0" * 40
+    file.write_text(json.dumps(begun))
+    (checkpoint,) = (recipe.folder / "checkpoints").glob("checkpoint-*/model.safetensors")
+    kept = load_file(checkpoint)
+    less = {name: weight for name, weight in kept.items() if "h.1.mlp" not in name}
+    save_file(less, checkpoint, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"checkpoints lacks 4 weights \(transformer\.h\.1\.mlp"):
+        run(recipe)
+    save_file(kept, checkpoint, metadata={"format": "pt"})
+    capsys.readouterr()
+    result = run(recipe)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "begun with" in line]
+    assert line.startswith("warning: the run was begun with torch 2.0.0, now ")
+    assert f"finetune's source {'0' * 40}, now " in line
+    assert "transformers" not in line
+    manifest = json.loads((result.folder / "manifest.json").read_text())
+    assert manifest["versions"]["torch"] == version("torch")
+    assert manifest["begun"] == {name: begun[name] for name in ("started", "code", "versions")}
+    # The tied head, which no checkpoint holds, when it resumed and when it took the best weights.
+    assert [line for line in logged if "missing keys" in line] == []
 
 
 def test_a_folder_with_other_files_is_refused(recipe: Recipe, tmp_path: Path) -> None:

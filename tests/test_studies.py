@@ -183,6 +183,13 @@ def test_an_edited_recipe_is_read_anew(study: Path) -> None:
             "raise RuntimeError('two\\nlines')\n",
             "first.py, line 1: RuntimeError: two lines",
         ),
+        ("first", "import sys\nsys.exit(0)\n", "first.py, line 2: SystemExit: 0"),
+        ("__init__", "import sys\nsys.exit()\n", "__init__.py, line 2: SystemExit"),
+        (
+            "first",
+            "from asyncio import CancelledError\nraise CancelledError\n",
+            "first.py, line 2: CancelledError",
+        ),
     ],
 )
 def test_a_mistake_in_a_recipe_is_named_by_file_and_line(

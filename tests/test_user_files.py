@@ -210,6 +210,44 @@ WORKS: dict[str, tuple[str, str, str | bytes, tuple[str, ...], str]] = {
         "tokens,tags\nAnn Lee,I-PER I-PER\n",
         *(("--task.repair",), "PER 1"),
     ),
+    "columns as pairs with =": (
+        *("completion", "a.csv"),
+        "en,fr\nred,rouge\nblue,bleu\n",
+        *(("--data.columns", "en=source", "fr=target"), "train 2 examples"),
+    ),
+    "bad rows, skipped": (
+        *("classification", "a.csv"),
+        table(classes("", "a")) + "x\n",
+        *(
+            ("--data.on-bad-row", "skip"),
+            "train: 2 of 7 rows left out (data.on_bad_row skip): a.csv, row 6: label is empty; "
+            "a.csv, row 8: 1",
+        ),
+    ),
+    "one text with two labels": (
+        *("classification", "a.csv"),
+        table([*classes(), {"text": "Text  0", "label": "b"}]),
+        *(
+            (),
+            "train: 2 of 5 rows have an input that also stands with another value of label, e.g. "
+            "a.csv, row 2 and a.csv, row 6",
+        ),
+    ),
+    "one sentence with two taggings": (
+        *("tagging", "a.jsonl"),
+        jsonl(sentences((SENTENCE.split(), ["O", "O", "B-LOC", "I-LOC"]))),
+        *(
+            (),
+            "train: 3 of 3 rows have an input that also stands with another value of tags, e.g. ",
+        ),
+    ),
+    "GBK": (
+        *("classification", "a.csv"),
+        "text,label\n这家店的东西很好吃，下次还会再来。,好\n等了一个小时都没有人理我们。,差\n".encode(
+            "gbk"
+        ),
+        *((), "a.csv, line 2 '这家店的东西很好吃，下次还会再来。,好': read as gb18030; if that"),
+    ),
     "a sentence of 5,000 words": (
         *("tagging", "a.jsonl"),
         jsonl(sentences((["fox"] * 5000, ["O"] * 5000))),
@@ -224,6 +262,22 @@ def test_what_is_harmless_works(case: str, plan: Plan) -> None:
     code, said = plan(task, {name: content}, *settings)
     assert code == 0, said
     assert shown in said
+
+
+def test_a_file_for_two_splits_and_unknown_tokens_are_warned_of(
+    plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = table(PAIRS)
+    code, said = plan("completion", {"a.csv": rows, "b.csv": rows})
+    assert code == 0
+    assert "warning: train and validation are the same 3 rows" in said
+    for name, text in {"a.txt": "red green\n", "b.txt": "red pink\n"}.items():
+        Path(name).write_text(text * 20, encoding="utf-8")
+    files = ["--data.train", "a.txt", "--data.validation", "b.txt", "--data.test-fraction", "0"]
+    assert cli.main(["plan", "language_modeling/lstm", *files]) == 0
+    said = capsys.readouterr().out
+    assert "warning: validation: 20 of 60 target tokens (33.3%) are unknown" in said
+    assert "e.g. 'pink': " in said
 
 
 def test_a_class_or_type_that_only_another_split_has_can_be_named(plan: Plan) -> None:
@@ -259,8 +313,7 @@ def unreadable() -> Iterator[Refused]:
     plain, texts = table(classes()), jsonl(TEXTS)
     digits = "9" * 5000
     cases: list[tuple[str, str, str | bytes, str]] = [
-        ("UTF-16", "a.csv", plain.encode("utf-16"), "if it is UTF-16, convert it: iconv"),
-        ("no mark", "a.csv", plain.encode("utf-16-le"), "if it is UTF-16LE, convert it: iconv"),
+        ("half a UTF-16", "a.csv", plain.encode("utf-16")[:-1], "a.csv is not utf-16: byte 0x0a"),
         ("a bad byte", "a.jsonl", texts.encode() + b'{"text": "\xff"}', "byte 0xff at offset"),
         ("a NUL", "a.csv", plain.replace("2", "\0"), "a.csv is not text: byte 0x00 at offset 34"),
         ("a spreadsheet", "a.csv", b"PK\x03\x04\x00\xff", "export a spreadsheet as CSV"),
@@ -283,14 +336,14 @@ def unreadable() -> Iterator[Refused]:
             "NaN",
             "a.jsonl",
             jsonl([*TEXTS, {"text": nan}]),
-            "a.jsonl, line 4: text is nan, a number",
+            "a.jsonl, line 4: text is nan, not text; mend",
         ),
     ]
     for case, name, content, said in cases:
         yield Refused(case, "classification", {name: content}, said)
     for task in ARMS:
         latin = table(GOOD[task]).replace("\n", "\xe9\n", 3).encode("latin-1")
-        said = "if it is LATIN1, convert it: iconv -f LATIN1 -t UTF-8 a.csv > new-a.csv"
+        said = "and its encoding is not certain; --data.encoding cp1252 reads '"
         yield Refused(f"Latin-1, {task}", task, {"a.csv": latin}, said)
 
 
@@ -314,7 +367,7 @@ def columns() -> Iterator[Refused]:
             if csv or task != "tagging":
                 faults |= {"": f"{column} is empty", " \t": f"{column} is empty"}
             if not csv:
-                faults[2.5] = f"{column} is 2.5, a number, but "
+                faults[2.5] = f"{column} is 2.5, not "
             for value, said in faults.items():
                 wrong = write([rows[0], {**rows[1], column: value}, *rows[2:]])
                 yield Refused(f"{value!r}: {where}", task, {name: wrong}, f"{row}: {said}")
@@ -366,7 +419,7 @@ def labels() -> Iterator[Refused]:
             "a list",
             classes(["a"]),
             only("a"),
-            "a.jsonl, line 5: label is ['a'], a list of text, but",
+            "a.jsonl, line 5: label is ['a'], not text or a whole number; mend it, or",
         ),
     ]
     for case, train, other, said in typed:
@@ -475,6 +528,9 @@ def tags() -> Iterator[Refused]:
     yield Refused("new, jsonl", "tagging", files, f"b.jsonl, line 3: {said}")
     alone = "a.conll, line 2: 'ran' alone; write a word and its tag on each line"
     yield Refused("a word alone", "tagging", {"a.conll": "Ann B-PER\nran\n"}, alone)
+    rows = sentences(("a", "I-PER"), ("a", "b"), ("a b", "O I-LOC"), lists=False)
+    said = "with --task.repair the I- is taken as one; 2 such rows in all, also a.csv, row 6"
+    yield Refused("two rows to repair", "tagging", {"a.csv": table(rows)}, said)
     bad = "a.conll, line 4: tag 2 of tags is 'I-PER' after 'O', at 'Lee'"
     yield Refused("CoNLL", "tagging", {"a.conll": "\nAnn O\n\nAnn O\nLee I-PER\n"}, bad)
     hint = "a file of a word and its tag on each line is named .conll"
@@ -586,5 +642,5 @@ def test_the_command_says_one_line_and_exits_with_2(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == (
         "finetune: mine.csv, row 3: 1 values where the header has 2 columns; quote a value that "
-        "holds the separator\n"
+        "holds the separator; mend it, or leave it out: --data.on-bad-row skip\n"
     )

@@ -14,6 +14,9 @@ from finetune.evaluation.scores import LIKELIHOOD_SCORES, Score
 DRAWS = 2000
 INTERVAL = (2.5, 97.5)
 """Percentiles: 95 %."""
+FEWEST = 20
+"""Examples that a bootstrap needs at least: drawn from fewer, the interval is far too narrow, and
+from one it has no width at all."""
 
 Statistics = Sequence[Sequence[float]]
 """The numbers of each example, as a score adds them up."""

@@ -40,8 +40,8 @@ class Adapted:
             )
         total = sum(parameter.numel() for parameter in model.parameters())
         share = sum(sizes.values()) / total
-        count = f"trains {sum(sizes.values()):,} of {total:,} weights ({share:.2%})"
-        names = ", ".join(sorted(always)) if len(always) < 9 else f"{len(always)} weights"
+        count = f"trains {sum(sizes.values()):,} of {total:,} parameters ({share:.2%})"
+        names = ", ".join(sorted(always)) if len(always) < 9 else f"{len(always)} tensors"
         fresh = [f"new, so always trained: {names}"] if always else []
         depth = backward_depth(model, sizes.keys())
         deep = [] if depth is None else [str(depth)]

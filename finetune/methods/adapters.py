@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from finetune.methods.adapted import Adapted
 from finetune.methods.selector import Layout, Stack, Weight, check_pattern
-from finetune.shape import Shape
+from finetune.shape import STATE_NAMES, Shape, state_name
 
 if TYPE_CHECKING:
     import torch
@@ -144,11 +144,17 @@ class PrefixTuning(_VirtualTokens):
             "attention" in weight.parts and weight.stack == layout.stacks[-1]
             for weight in layout.weights
         )
-        takes_past = "past_key_values" in inspect.signature(model.forward).parameters
+        takes_past = not STATE_NAMES.isdisjoint(inspect.signature(model.forward).parameters)
         if not decoder or not takes_past or task_type is None:
             raise ValueError(
                 "PrefixTuning: a prefix is past keys and values of a decoder's attention, and "
                 f"{name} takes none; use PromptTuning, LoRA or Partial"
+            )
+        if state_name() != "past_key_values" and task_type in ("SEQ_CLS", "TOKEN_CLS"):
+            raise ValueError(
+                f"PrefixTuning: PEFT 0.21 knows only the older name of the cache that {name} takes "
+                "in transformers 5.24; install transformers<5.24, or use PromptTuning, LoRA or "
+                "Partial"
             )
         prefix = _keys_and_values(model, self._start(model, tokenizer))
         tokens, layers, _, heads, width = prefix.shape
@@ -469,7 +475,8 @@ def _keys_and_values(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
     training = model.training
     model.train(False)
     with torch.no_grad():
-        cache = model(**inputs, use_cache=True).past_key_values
+        # Not every head hands on the keys and values that its base model gives: Llama's tagger.
+        cache = model.base_model(**inputs, use_cache=True)[state_name()]
     model.train(training)
     if model.config.is_encoder_decoder:
         cache = cache.self_attention_cache

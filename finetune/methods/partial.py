@@ -70,7 +70,7 @@ class Partial:
             parameter.requires_grad_(parameter.requires_grad and name in chosen)
             sizes[name] = parameter.numel()
         matched = [
-            f"{text}: {sum(sizes[w.name] for w in weights):,} weights in {_where(weights)}"
+            f"{text}: {sum(sizes[w.name] for w in weights):,} parameters in {_where(weights)}"
             for text, weights in matches.items()
         ]
         return Adapted.of(model, [*matched, *notes], always)
@@ -89,7 +89,7 @@ def _search(layout: Layout, pattern: str) -> tuple[Weight, ...]:
         return found
     names = [weight.name for weight in layout.weights]
     raise ValueError(
-        f"pattern: {pattern!r} is found in no weight of {layout.model}; there are {len(names)}, "
+        f"pattern: {pattern!r} matches no tensor of {layout.model}; it has {len(names)}, "
         f"such as {', '.join(names[:: max(1, len(names) // 4)][:5])}"
     )
 

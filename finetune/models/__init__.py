@@ -9,8 +9,29 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from finetune.models.content import (
+    file_content,
+    hub_content,
+    hub_file,
+    model_content,
+    tokenizer_content,
+)
+from finetune.models.sound import (
+    check_finite,
+    check_generation_config,
+    check_loaded,
+    without_report,
+)
 from finetune.reach import hub_answers
-from finetune.shape import HEADS, MULTI_LABEL, SINGLE_LABEL, Head, Kind, names_of
+from finetune.shape import (
+    HEADS,
+    MULTI_LABEL,
+    SINGLE_LABEL,
+    STATE_NAMES,
+    Head,
+    Kind,
+    names_of,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -59,11 +80,43 @@ class Pretrained:
             return str(BUNDLED[self.name])
         return self.hub_id or str(Path(self.name).expanduser().absolute())
 
+    def fingerprint(self) -> str:
+        """What the model consists of: a hash of its files, or the commit of its Hub repository.
+
+        Raises:
+            ValueError: there is no such file or folder, or the Hub cannot be asked.
+        """
+        name, options = self._source()
+        if "gguf_file" in options:
+            return file_content(Path(name) / options["gguf_file"])
+        if self.hub_id is None:
+            return model_content(Path(name), code=self.trust_remote_code)
+        commit = hub_content(name, self.revision, ("config.json",))
+        if commit is None and "local_files_only" in options:
+            raise ValueError(self._unreachable)
+        if commit is None:
+            raise ValueError(
+                f"model {self.name!r}: the Hub has no such model, or no revision "
+                f"{self.revision or 'main'!r} of it with a config.json"
+            )
+        return commit
+
+    @property
+    def _unreachable(self) -> str:
+        return (
+            f"model {self.name!r} is not in the local cache and the Hub cannot be reached; "
+            "bundled and offline: tiny-gpt2, tiny-t5"
+        )
+
     def load(self, texts: Iterable[str] = (), head: Head | None = None) -> Loaded:
         """The model and its tokenizer. `texts` is ignored: this model has a tokenizer.
 
-        `head`: what the model is to put out, anew where the checkpoint has no such head; none: what
-        the checkpoint says it does.
+        Args:
+            head: the head that a task needs, new where the checkpoint has none. None: the head that
+                the checkpoint was saved with.
+        Raises:
+            ValueError: the model cannot be loaded whole: files or weights are missing, of another
+                shape or left over, or numbers are NaN.
         """
         from transformers import AutoConfig, AutoTokenizer, GgufConfig
 
@@ -73,6 +126,8 @@ class Pretrained:
         packed = "gguf_file" in options
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"model.dropout is {self.dropout:g}; it must be at least 0, below 1")
+        if not packed:
+            self._check_generation_config(name)
         rates: tuple[str, ...] = ()
         try:
             config = AutoConfig.from_pretrained(name, **options)
@@ -83,30 +138,32 @@ class Pretrained:
             kind = stored_head(config) if head is None else head.kind
             if head is not None:
                 _describe(config, head)
-            model, info = auto_class(config, kind).from_pretrained(
-                name,
-                **({} if head is None and not rates else {"config": config}),
-                # A classifier of other classes keeps its body and gets a new head.
-                ignore_mismatched_sizes=Head(kind).labels,
-                dtype=self.dtype,
-                attn_implementation=self.attention,
-                output_loading_info=True,
-                # Else it counts as quantized, which transformers neither trains nor saves.
-                quantization_config=GgufConfig(dequantize=True) if packed else None,
-                **options,
-            )
+            with without_report():
+                model, info = auto_class(config, kind).from_pretrained(
+                    name,
+                    **({} if head is None and not rates else {"config": config}),
+                    ignore_mismatched_sizes=True,  # `check_loaded` names them
+                    dtype=self.dtype,
+                    attn_implementation=self.attention,
+                    output_loading_info=True,
+                    # Else it counts as quantized, which transformers neither trains nor saves.
+                    quantization_config=GgufConfig(dequantize=True) if packed else None,
+                    **options,
+                )
         except Exception as error:  # what a broken file raises differs from format to format
-            if "local_files_only" in options:
-                raise ValueError(
-                    f"model {self.name!r} is not in the local cache and the Hub cannot be reached; "
-                    "bundled and offline: tiny-gpt2, tiny-t5"
-                ) from error
-            raise ValueError(f"model {self.name!r} cannot be loaded: {_reason(error)}") from error
+            if "local_files_only" in options and isinstance(error, OSError):
+                raise ValueError(self._unreachable) from error
+            raise ValueError(f"model {self.name!r} cannot be loaded: {reason(error)}") from error
         if self.dropout is not None and not rates:
             raise ValueError(
                 f"model.dropout {self.dropout:g}: the config of {self.name!r}, of type "
                 f"{config.model_type}, has no dropout rate; leave it out"
             )
+        try:
+            fresh = check_loaded(model, info, head)
+            check_finite(model.state_dict().items())
+        except ValueError as error:
+            raise ValueError(f"model {self.name!r} {error}") from error
         if packed:
             model.name_or_path = self.name  # an adapter finds the file by it, not by its folder
         # transformers makes up an empty tokenizer where the files of one are missing.
@@ -119,8 +176,14 @@ class Pretrained:
         give_end_token(model, tokenizer)
         give_pad_token(model, tokenizer)
         read_last_token(model)
-        other = {found[0] for found in info["mismatched_keys"]}
-        return Loaded(model, tokenizer, frozenset({*info["missing_keys"], *other}))
+        return Loaded(model, tokenizer, fresh)
+
+    def _check_generation_config(self, name: str) -> None:
+        file: Path | None = Path(name) / "generation_config.json"
+        if self.hub_id is not None:
+            file = hub_file(name, "generation_config.json", self.revision)
+        if file is not None and file.is_file():
+            check_generation_config(file)
 
     def _source(self) -> tuple[str, dict[str, Any]]:
         options: dict[str, Any] = {
@@ -158,6 +221,26 @@ class Scratch:
     tokens: Literal["bytes", "words"] = "bytes"
     """Of a tokenizer that is trained here: byte-level BPE, or the words between white space and
     `<eos>` for a line's end, as word-level perplexities are published."""
+
+    def fingerprint(self) -> str:
+        """What the model starts from besides its config and seed: the content of its tokenizer.
+
+        Raises:
+            ValueError: the Hub cannot be asked, or has no such tokenizer.
+        """
+        if self.tokenizer is None:
+            return ""
+        folder = Path(BUNDLED.get(self.tokenizer, self.tokenizer))
+        if folder.is_dir():
+            return tokenizer_content(folder)
+        names = ("tokenizer_config.json", "tokenizer.json", "config.json")
+        commit = hub_content(self.tokenizer, None, names)
+        if commit is None:
+            raise ValueError(
+                f"tokenizer {self.tokenizer!r} cannot be loaded: no such folder, and neither the "
+                "local cache nor the Hub has it"
+            )
+        return commit
 
     def load(self, texts: Iterable[str] = (), head: Head = Head()) -> Loaded:  # noqa: B008
         """Fresh weights, drawn from torch's global random state."""
@@ -198,7 +281,7 @@ class Scratch:
                 tokenizer = AutoTokenizer.from_pretrained(name, **without_types(default))
             except (OSError, ValueError) as error:
                 raise ValueError(
-                    f"tokenizer {self.tokenizer!r} cannot be loaded: {_reason(error)}"
+                    f"tokenizer {self.tokenizer!r} cannot be loaded: {reason(error)}"
                 ) from error
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         special: dict[str, Any] = {
@@ -224,7 +307,7 @@ class Scratch:
             _describe(config, head)
             model = auto_class(config, head.kind).from_config(config)
         except (TypeError, ValueError, StrictDataclassError) as error:
-            raise ValueError(f"architecture {self.architecture!r}: {_reason(error)}") from error
+            raise ValueError(f"architecture {self.architecture!r}: {reason(error)}") from error
         give_end_token(model, tokenizer)
         give_pad_token(model, tokenizer)
         read_last_token(model)
@@ -344,7 +427,8 @@ def read_last_token(model: PreTrainedModel) -> None:
     takes the last position, padding or not. So here the real ones are moved to the end.
     """
     parameters = inspect.signature(model.forward).parameters
-    causal = {"past_key_values", "position_ids", "inputs_embeds"} <= set(parameters)
+    causal = {"position_ids", "inputs_embeds"} <= set(parameters)
+    causal = causal and not STATE_NAMES.isdisjoint(parameters)
     if not causal or not type(model).__name__.endswith("ForSequenceClassification"):
         return
 
@@ -392,7 +476,9 @@ def give_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
         model.generation_config.pad_token_id = model.config.pad_token_id
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The first line of what the library says."""
+    if isinstance(error, KeyError):  # which says nothing but the key
+        return f"it has no {error.args[0]}"
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return " ".join(line.strip() for line in lines[:2])[:300]

@@ -20,6 +20,9 @@ from transformers.utils import CONFIG_NAME
 from transformers.utils.generic import ModelOutput
 from transformers.utils.hub import has_file
 
+from finetune.models.saving import save_weights
+from finetune.models.sound import check_loaded
+
 GENERATOR = "generator"
 """The folder of the generator, beside the discriminator's files."""
 SHARED = tuple(
@@ -81,11 +84,17 @@ class PairedElectraForPreTraining(ElectraPreTrainedModel):
     @classmethod
     def from_pretrained(  # type: ignore[override]  # gives what was missing too
         cls, name: str, *, config: ElectraConfig | None = None, **options: Any
-    ) -> tuple[PairedElectraForPreTraining, dict[str, set[str]]]:
+    ) -> tuple[PairedElectraForPreTraining, dict[str, set[Any]]]:
         """With a fresh generator where none lies beside the discriminator."""
         load: Any = ElectraForPreTraining.from_pretrained
         discriminator, info = load(name, config=config, **options)
-        missing = {f"discriminator.{key}" for key in info["missing_keys"]}
+        found: dict[str, set[Any]] = {
+            "missing_keys": {f"discriminator.{key}" for key in info["missing_keys"]},
+            "unexpected_keys": {f"discriminator.{key}" for key in info["unexpected_keys"]},
+            "mismatched_keys": {
+                (f"discriminator.{key}", *of) for key, *of in info["mismatched_keys"]
+            },
+        }
         where = {key: options[key] for key in ("revision", "local_files_only") if key in options}
         file = f"{GENERATOR}/{CONFIG_NAME}"
         folder = Path(name)
@@ -102,18 +111,23 @@ class PairedElectraForPreTraining(ElectraPreTrainedModel):
             own.attention_probs_dropout_prob = discriminator.config.attention_probs_dropout_prob
             load = ElectraForMaskedLM.from_pretrained
             generator, info = load(name, config=own, subfolder=GENERATOR, **options)
-            missing |= {f"generator.{key}" for key in info["missing_keys"]}
+            try:
+                check_loaded(generator, info, None)
+            except ValueError as error:
+                raise ValueError(f"its {GENERATOR} {error}") from error
             pair = cls(discriminator, generator)
         else:
             generator = ElectraForMaskedLM(_generator_config(discriminator.config))
             pair = cls(discriminator, generator.to(discriminator.dtype))
-            missing |= {key for key, _ in pair.named_parameters() if key.startswith("generator.")}
-        return pair, {"missing_keys": missing, "mismatched_keys": set()}
+            found["missing_keys"] |= {
+                key for key, _ in pair.named_parameters() if key.startswith("generator.")
+            }
+        return pair, found
 
     def save_parts(self, folder: Path) -> Path:
         """Writes each as the ordinary model it is, the generator into the folder that it gives."""
-        self.discriminator.save_pretrained(str(folder))
-        self.generator.save_pretrained(str(folder / GENERATOR))
+        save_weights(self.discriminator, folder)
+        save_weights(self.generator, folder / GENERATOR)
         return folder / GENERATOR
 
 

@@ -53,6 +53,12 @@ PIPELINES = {
 LABELS = 50
 """So many names of labels are written out."""
 
+CHAT = (
+    "As a chat (`apply_chat_template`, `pipeline`, `transformers serve`) the last user message is "
+    "set into the prompt above; system messages and earlier turns are not read, because the model "
+    "was trained on single prompts."
+)
+
 LICENCE = ("license", "license_name", "license_link")
 
 
@@ -75,6 +81,7 @@ def card(run: Run, name: str, *, base: str | None = None) -> str:
         _origin(run, base, licence, manifest),
         f"## Use\n\n```python\n{_snippet(run, name, adapter, remote)}```",
         *([_caution(adapter)] if _caution(adapter) else []),
+        *([CHAT] if _chats(run) else []),
         f"## Results\n\n{_results(run)}",
         f"## Cost\n\n{_cost(run, manifest)}",
         f"## Again\n\n{_again(run, name, manifest)}",
@@ -427,21 +434,36 @@ def _label_snippet(
     return "\n".join(lines) + "\n"
 
 
+def _chats(run: Run) -> bool:
+    """Whether the saved chat template was made from the recipe's prompt."""
+    task = run.recipe.task
+    single = isinstance(task, Completion) and len(task.inputs) == 1
+    return single and (run.folder / "model" / "chat_template.jinja").is_file()
+
+
 def _caution(adapter: dict[str, Any] | None) -> str:
-    if adapter is None or adapter["peft_type"] not in ("PROMPT_TUNING", "P_TUNING"):
+    if adapter is None:
         return ""
-    if adapter["task_type"] == "SEQ_CLS":
-        return (
+    kind, task = adapter["peft_type"], adapter["task_type"]
+    cautions = []
+    if kind in ("PROMPT_TUNING", "P_TUNING") and task == "SEQ_CLS":
+        cautions.append(
             "One text at a time: in a batch, a causal model behind PEFT's soft prompt reads the "
             "class at the padding of the shorter texts. `finetune predict` batches exactly."
         )
-    if adapter["task_type"] != "CAUSAL_LM":
-        return ""
-    return (
-        "One prompt at a time: in a batch that is padded on the left, PEFT puts the soft prompt "
-        "before the padding and loses the positions, and answers get worse without a word. "
-        "`finetune generate` batches exactly."
-    )
+    if kind in ("PROMPT_TUNING", "P_TUNING") and task == "CAUSAL_LM":
+        cautions.append(
+            "One prompt at a time: in a batch that is padded on the left, PEFT puts the soft "
+            "prompt before the padding and loses the positions, and answers get worse without a "
+            "word. `finetune generate` batches exactly."
+        )
+    if (cautions and task == "CAUSAL_LM") or (kind == "PREFIX_TUNING" and task.endswith("_LM")):
+        cautions.append(
+            "Use transformers older than 5.24: later ones read the cache by another name than PEFT "
+            "0.21 gives it, and PEFT's `generate` writes wrong text without a word. `finetune "
+            "generate` is exact with both."
+        )
+    return "\n\n".join(cautions)
 
 
 def _results(run: Run) -> str:

@@ -20,6 +20,9 @@ FALL = 0.01
 """Under-fitting: the last stretch between two evaluations lowered the validation loss by at least
 so much of it, so another one would be worth its time."""
 
+FAR = 2
+"""Diverged: the loss ends above this many times what needs no training."""
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -71,6 +74,10 @@ def diagnose(
     """
     trained = [point for point in history if "loss" in point]
     judged = [point for point in history if "eval_loss" in point]
+    if far := _far_off(metrics):
+        return Diagnosis(
+            "diverged", f"{far} Training diverged: try a lower learning rate or warm-up steps."
+        )
     nothing = _nothing_learned(metrics, metric)
     if not judged:
         if nothing:
@@ -139,6 +146,19 @@ LESS = (
     "method that trains fewer weights."
 )
 MORE = "Try a higher learning rate, more epochs, or a method that trains more weights."
+
+
+def _far_off(metrics: Mapping[str, Any]) -> str:
+    """A sentence, where the loss is over twice that of the untouched model and of every floor."""
+    entry = metrics["quality"].get("loss")
+    others = [metrics["untouched"], *metrics["floors"].values()]
+    losses = [scores["loss"]["value"] for scores in others if "loss" in scores]
+    if entry is None or not losses or entry["value"] <= FAR * max(losses):
+        return ""
+    return (
+        f"On {entry['split']} the loss is {entry['value']:.4g}, and {max(losses):.4g} before "
+        "training or for a floor."
+    )
 
 
 def _nothing_learned(metrics: Mapping[str, Any], metric: str) -> str:

@@ -167,9 +167,11 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.3e}"
 
 
-def print_comparison(rows: Sequence[Row], choice: Choice | None) -> None:
-    """The comparison as a table, and what it says; in a narrow terminal fewer metrics, without
-    their spread."""
+def print_comparison(
+    rows: Sequence[Row], choice: Choice | None, cautions: Sequence[str] = ()
+) -> None:
+    """Prints the comparison as a table, its verdict and its cautions. A narrow terminal shows fewer
+    metrics, without their spread."""
     wide = ("loss", "bits_per_byte", "chrf", "rougeL", "accuracy", "macro_f1", "entity_f1")
     table = _table(_cells(rows, wide))
     unbounded = console.options.update(max_width=1000)
@@ -183,24 +185,35 @@ def print_comparison(rows: Sequence[Row], choice: Choice | None) -> None:
         console.print(NOTE, style="yellow")
     if choice is not None:
         console.print(escape(verdict(choice, rows)))
+    for caution in cautions:
+        console.print(f"caution: {escape(caution)}", style="yellow")
 
 
 def verdict(choice: Choice, rows: Sequence[Row]) -> str:
-    """A comparison in two sentences: what was chosen, and whether it is better than its floor."""
+    """A comparison in a few sentences: what was chosen, and whether it is better than its floor."""
     metric, arm = SHOWN[choice.metric], choice.arm.removeprefix(_shared(rows))
     of = f" of {choice.of} arms" if choice.of > 1 else ""
     text = f"Best on validation{of}: {arm}, {metric} {number(choice.validation)}. "
     text += f"On {choice.split} it has {number(choice.value)}"
+    if choice.floor is None:
+        return f"{text}."
     against = choice.against
     if against is None:
-        return f"{text}."
+        assert choice.floor_value is not None
+        return (
+            f"{text}, the floor {choice.floor} {number(choice.floor_value)}. "
+            f"No interval is given: {choice.no_interval}."
+        )
     better = (against.value > 0) == choice.higher_is_better
     shown = f"shown {'better' if better else 'worse'}" if against.shown else "not shown to differ"
     low, high = (f"{bound:+.3g}" for bound in (against.low, against.high))
-    return (
-        f"{text}, {against.value:+.3g} from the floor {choice.floor} (95 % interval {low} to "
-        f"{high}): {shown}."
+    text += (
+        f", {against.value:+.3g} from the floor {choice.floor} (95 % interval {low} to {high}): "
+        f"{shown}."
     )
+    if choice.seeds == 1:
+        text += " It is one seed: how far seeds differ is not in the interval."
+    return text
 
 
 def _table(cells: list[list[str]]) -> Table:
@@ -219,24 +232,36 @@ def _markdown(cells: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
 
 
+def comparison(
+    rows: Sequence[Row], choice: Choice | None, circumstances: str, cautions: Sequence[str]
+) -> str:
+    """The comparison in Markdown: every metric and its spread, the verdict and the cautions."""
+    parts = [_markdown(_cells(rows, shown(row.quality for row in rows))), circumstances]
+    if any(row.below for row in rows):
+        parts.append(f"\\{NOTE}")
+    if choice is not None:
+        parts.append(verdict(choice, rows))
+    return "\n\n".join([*parts, *(f"Caution: {caution}." for caution in cautions)])
+
+
 def write_comparison(
-    rows: Sequence[Row], choice: Choice | None, circumstances: str, folder: Path
+    rows: Sequence[Row],
+    choice: Choice | None,
+    circumstances: str,
+    cautions: Sequence[str],
+    folder: Path,
 ) -> None:
-    """compare.md and compare.json."""
+    """Writes compare.md and compare.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = _markdown(_cells(rows, shown(row.quality for row in rows)))
-    note = f"\n\n\\{NOTE}" if any(row.below for row in rows) else ""
-    said = f"\n\n{verdict(choice, rows)}" if choice is not None else ""
-    (folder / "compare.md").write_text(f"{text}\n\n{circumstances}{note}{said}\n", encoding="utf-8")
-    values = dumps(
-        {
-            "rows": [asdict(row) for row in rows],
-            "chosen": None if choice is None else asdict(choice),
-            "of": circumstances,
-        },
-        indent=2,
-    )
-    (folder / "compare.json").write_text(values + "\n", encoding="utf-8")
+    text = comparison(rows, choice, circumstances, cautions)
+    (folder / "compare.md").write_text(f"{text}\n", encoding="utf-8")
+    values = {
+        "rows": [asdict(row) for row in rows],
+        "chosen": None if choice is None else asdict(choice),
+        "of": circumstances,
+        "cautions": list(cautions),
+    }
+    (folder / "compare.json").write_text(dumps(values, indent=2) + "\n", encoding="utf-8")
     console.print(
         f"written: {escape(str(folder / 'compare.md'))} (every metric and its spread), compare.json"
     )
@@ -338,4 +363,4 @@ def _score(score: tuple[float, float | None] | None, spread: bool) -> str:
     if score is None:
         return ""
     mean, deviation = score
-    return number(mean) + (f" ± {number(deviation)}" if spread and deviation is not None else "")
+    return number(mean) + (f" ± {deviation:.2g}" if spread and deviation is not None else "")

@@ -16,6 +16,7 @@ from finetune.tasks.encoded import (
     encoded_rows,
     template_columns,
     text_hash,
+    unknown,
     written_list,
 )
 
@@ -109,8 +110,8 @@ class Classification:
             text = self.text.format_map(row)
             ids, was_cut = self.ids(text, tokenizer, shape)
             cut += was_cut
-            if unknown := [label for label in labels if label not in number_of]:
-                raise ValueError("label " + not_one(unknown[0], "the model's", names))
+            if others := [label for label in labels if label not in number_of]:
+                raise ValueError("label " + not_one(others[0], "the model's", names))
             numbers = [number_of[label] for label in labels]
             if self.multi_label:
                 numbers = [int(number in numbers) for number in range(len(names))]
@@ -130,7 +131,13 @@ class Classification:
             notes.append(f"{cut} of {len(rows)} texts lost their end, cut to {limit} tokens")
         if training:
             notes += counted(names, examples)
-        return Encoded(encoded_rows(rows), tuple(examples), tuple(notes))
+        read = ((example.input, ids) for example, (_, ids, _) in zip(examples, rows, strict=True))
+        return Encoded(
+            encoded_rows(rows),
+            tuple(examples),
+            tuple(notes),
+            unknown(tokenizer, read, "input tokens"),
+        )
 
     def ids(
         self, text: str, tokenizer: PreTrainedTokenizerBase, shape: Shape
@@ -187,9 +194,9 @@ def names_in(
     among = "task.labels" if given else "the training split's"
     for split, rows in found.items():
         for number, row in enumerate(rows):
-            if unknown := [label for label in row if label not in known]:
+            if others := [label for label in row if label not in known]:
                 raise ValueError(
-                    f"{splits.where(split, number)}: {column} {not_one(unknown[0], among, names)}"
+                    f"{splits.where(split, number)}: {column} {not_one(others[0], among, names)}"
                     f"; the row is in {split}: {advice}"
                 )
     if len(names) < 2 - several:

@@ -17,6 +17,7 @@ from finetune.tasks.encoded import (
     end_of_text,
     template_columns,
     text_hash,
+    unknown,
 )
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ class Completion:
         rows: list[tuple[int, list[int], list[int]]] = []
         examples: list[Example] = []
         cut_prompts = cut_completions = 0
+        prompts: list[tuple[str, list[int]]] = []
+        completions: list[tuple[str, list[int]]] = []
         for number, row in enumerate(split):
             prompt, was_cut = self.prompt_ids(row, tokenizer, shape)
             cut_prompts += was_cut
@@ -125,6 +128,8 @@ class Completion:
             answer, scored = _answer_ids(text, end, completion_limit, tokenizer, shape)
             cut_completions += scored != text
             rows.append((number, *read_after(prompt, answer, shape)))
+            prompts.append((self.prompt.format_map(row), prompt))
+            completions.append((scored, answer))
             examples.append(
                 Example(
                     id=text_hash("\0".join(str(row[column]) for column in self.inputs)),
@@ -140,7 +145,11 @@ class Completion:
                 f"{cut_completions} of {len(rows)} completions lost their end, cut to "
                 f"{completion_limit} tokens"
             )
-        return Encoded(encoded_rows(rows), tuple(examples), tuple(notes))
+        warnings = (
+            *unknown(tokenizer, prompts, "input tokens"),
+            *unknown(tokenizer, completions, "target tokens"),
+        )
+        return Encoded(encoded_rows(rows), tuple(examples), tuple(notes), warnings)
 
     def _encode_choices(
         self, split: Dataset, tokenizer: PreTrainedTokenizerBase, shape: Shape, *, training: bool
@@ -150,12 +159,14 @@ class Completion:
         rows: list[tuple[int, list[int], list[int]]] = []
         examples: list[Example] = []
         cut = 0
+        prompts: list[tuple[str, list[int]]] = []
         for number, row in enumerate(self._rows(split)):
             label = row[self.targets[0]]
             if label not in answers:
-                unknown = not_one(label, "the model's", shape.head.names)
-                raise ValueError(f"{self.targets[0]} {unknown}")
+                fault = not_one(label, "the model's", shape.head.names)
+                raise ValueError(f"{self.targets[0]} {fault}")
             prompt, was_cut = self.prompt_ids(row, tokenizer, shape)
+            prompts.append((self.prompt.format_map(row), prompt))
             cut += was_cut
             for answer in [answers[label]] if training else answers.values():
                 rows.append((number, *read_after(prompt, answer, shape)))
@@ -172,7 +183,11 @@ class Completion:
         if training:
             notes += counted(shape.head.names, examples)
         choices = () if training else tuple(answers)
-        return Encoded(encoded_rows(rows), tuple(examples), tuple(notes), choices=choices)
+        warnings = (
+            *unknown(tokenizer, prompts, "input tokens"),
+            *unknown(tokenizer, answers.items(), "target tokens"),
+        )
+        return Encoded(encoded_rows(rows), tuple(examples), tuple(notes), warnings, choices=choices)
 
     def answers(self, tokenizer: PreTrainedTokenizerBase, shape: Shape) -> dict[str, list[int]]:
         """The token ids of each choice as it follows a prompt, its end of text included.

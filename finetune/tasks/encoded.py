@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from string import Formatter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -51,6 +51,8 @@ class Encoded:
     examples: tuple[Example, ...]
     notes: tuple[str, ...] = ()
     """What was cut, with counts."""
+    warnings: tuple[str, ...] = ()
+    """What makes scores look better than they are, or texts unreadable, with counts."""
     consecutive: bool = False
     """Each row begins with the last token of the one before it, and is to be read after it; an
     example's rows stand together."""
@@ -71,6 +73,68 @@ def encoded_rows(rows: Sequence[tuple[int, list[int], list[int]]]) -> Dataset:
     return Dataset.from_dict(
         {"row": list(numbers), "input_ids": list(inputs), "labels": list(labels)}
     )
+
+
+def unknown(
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: Iterable[tuple[str, Sequence[int]]],
+    what: Literal["target tokens", "input tokens", "words"],
+) -> tuple[str, ...]:
+    """A warning where the tokenizer replaced parts of the texts by its unknown token.
+
+    Where a text itself holds that token, as WikiText does, it is a word like the others.
+
+    `encoded`: texts and their token ids; of words, the first token of each.
+    """
+    token, number = tokenizer.unk_token, tokenizer.unk_token_id
+    if token is None or token == tokenizer.eos_token:
+        return ()
+    total = count = 0
+    examples: dict[str, None] = {}
+    for text, ids in encoded:
+        total += len(ids)
+        replaced = list(ids).count(number) - text.count(token)
+        if replaced > 0:
+            count += replaced
+            if len(examples) < SHOWN_UNKNOWN:
+                examples |= dict.fromkeys(_replaced(text, tokenizer))
+    if not count:
+        return ()
+    shown = ", ".join(f"{part!r:.40}" for part in list(examples)[:SHOWN_UNKNOWN])
+    effect = "the model does not see what they are"
+    if what == "target tokens":
+        effect = f"scored as {token}, which is easy to guess, they make scores better than they are"
+    return (
+        f"{count:,} of {total:,} {what} ({count / total:.1%}) are unknown to the tokenizer"
+        + f", e.g. {shown}" * bool(shown)
+        + f": {effect}; use a model whose tokenizer knows them",
+    )
+
+
+SHOWN_UNKNOWN = 3
+
+
+def _replaced(text: str, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The first parts of a text that a tokenizer replaces by its unknown token."""
+    for start in range(0, len(text), 10_000):
+        piece = text[start : start + 10_000]
+        if tokenizer.is_fast:
+            read = tokenizer(
+                piece, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+            )
+            spans = zip(read["input_ids"], read["offset_mapping"], strict=True)
+            parts = [piece[slice(*span)] for id, span in spans if id == tokenizer.unk_token_id]
+        else:  # it does not know where its tokens stand
+            words = dict.fromkeys(piece.split())
+            parts = [
+                word
+                for word in words
+                if tokenizer.unk_token_id
+                in tokenizer(word, add_special_tokens=False, verbose=False)["input_ids"]
+            ]
+        if parts := [part.strip(" ") for part in parts if part not in ("", tokenizer.unk_token)]:
+            return list(dict.fromkeys(parts))
+    return []
 
 
 def template_columns(template: str) -> tuple[str, ...]:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from finetune.shape import Head
-from finetune.tasks.encoded import IGNORED, Encoded, Example, encoded_rows, end_of_text, text_hash
+from finetune.tasks.encoded import (
+    IGNORED,
+    Encoded,
+    Example,
+    encoded_rows,
+    end_of_text,
+    text_hash,
+    unknown,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,8 +102,10 @@ class LanguageModeling:
         return Encoded(
             encoded_rows(labelled),
             tuple(map(whole_text, split["text"])),
-            _unknown(documents, split["text"], tokenizer),
-            self.consecutive,
+            warnings=unknown(
+                tokenizer, zip(split["text"], documents, strict=True), "target tokens"
+            ),
+            consecutive=self.consecutive,
         )
 
 
@@ -171,7 +181,8 @@ class SpanCorruption:
         rng = np.random.default_rng(0)  # a row always encodes the same
         rows = []
         left_out = 0
-        for number, ids in enumerate(tokenized(tokenizer, split["text"])):
+        documents = list(tokenized(tokenizer, split["text"]))
+        for number, ids in enumerate(documents):
             blocks = [ids[i : i + size] for i in range(0, len(ids), size)]
             long_enough = [block for block in blocks if len(block) >= SHORTEST]
             left_out += len(blocks) - len(long_enough)
@@ -180,7 +191,12 @@ class SpanCorruption:
                 rows.append((number, [*source, end], [*target, end]))
         examples = tuple(map(whole_text, split["text"]))
         note = f"{left_out} blocks of less than {SHORTEST} tokens left out"
-        return Encoded(encoded_rows(rows), examples, (note,) if left_out else ())
+        return Encoded(
+            encoded_rows(rows),
+            examples,
+            (note,) if left_out else (),
+            unknown(tokenizer, zip(split["text"], documents, strict=True), "target tokens"),
+        )
 
     def _noise(self, length: int) -> tuple[int, int]:
         """How many tokens of a block are cut out, in how many spans."""
@@ -216,26 +232,6 @@ def _random_lengths(total: int, parts: int, rng: np.random.Generator) -> list[in
 def _blocks(ids: list[int], size: int) -> list[list[int]]:
     """Blocks that overlap by one token, for a block's first token is only ever given."""
     return [ids[i : i + size] for i in range(0, len(ids) - 1, size - 1)]
-
-
-def _unknown(
-    documents: Sequence[Sequence[int]], texts: Sequence[str], tokenizer: PreTrainedTokenizerBase
-) -> tuple[str, ...]:
-    """A warning where the tokenizer replaced words by its unknown token, which is easy to guess.
-
-    Where the text itself holds that token, as WikiText does, it is a word like the others.
-    """
-    if tokenizer.unk_token is None or tokenizer.unk_token == tokenizer.eos_token:
-        return ()
-    total = sum(map(len, documents))
-    written = sum(text.count(tokenizer.unk_token) for text in texts)
-    found = sum(list(ids).count(tokenizer.unk_token_id) for ids in documents) - written
-    if found <= 0:
-        return ()
-    return (
-        f"{found} of {total} tokens are unknown to the tokenizer and scored as "
-        f"{tokenizer.unk_token}: bits per byte look better than they are",
-    )
 
 
 def _windows(ids: list[int], size: int) -> Iterator[tuple[list[int], list[int]]]:

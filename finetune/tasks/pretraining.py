@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import regex  # type: ignore[import-untyped]  # ships no types
 
 from finetune.shape import Head
-from finetune.tasks.encoded import IGNORED, Encoded
+from finetune.tasks.encoded import IGNORED, Encoded, unknown
 from finetune.tasks.language_modeling import (
     SHORTEST,
     block_size_of,
@@ -77,7 +77,10 @@ class _Pretraining:
         if not rows:
             raise ValueError("no tokens: the split's texts are empty or too short")
         special = set(tokenizer.all_special_ids)
+        texts = split["text"]
+        read: list[list[int]] = [[] for _ in texts]
         for row in rows:
+            read[row["row"]] += row["input_ids"]
             row["labels"] = [IGNORED if id in special else id for id in row["input_ids"]]
         drawn = self._drawn(tokenizer)
         if training:  # blocks are what a step reads, whatever text they are of
@@ -89,6 +92,7 @@ class _Pretraining:
             Dataset.from_list(rows),
             tuple(map(whole_text, split["text"])),
             (note,) if left_out else (),
+            unknown(tokenizer, zip(texts, read, strict=True), "input tokens"),
             drawn=drawn if training else None,
         )
 

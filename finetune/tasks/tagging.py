@@ -17,7 +17,7 @@ from finetune.tasks.classification import (
     not_one,
     token_limit,
 )
-from finetune.tasks.encoded import IGNORED, Encoded, Example, text_hash, written_list
+from finetune.tasks.encoded import IGNORED, Encoded, Example, text_hash, unknown, written_list
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 OUTSIDE = "O"
 LONGEST = 5_000_000
 """Characters of a row: the whole of it is read at once, which takes 300 bytes for each."""
+
+
+REPAIR = "with --task.repair the I- is taken as one"
 
 
 @dataclass(frozen=True)
@@ -80,19 +83,29 @@ class Tagging:
             label_values(splits, column)
         types = set(self.types or ())
         among = "task.types" if self.types else "the training split's"
+        faults: list[tuple[str, str]] = []
+        foreign: list[str] = []
         for split, dataset in splits.named().items():
             for number, (words, tags) in enumerate(self._pairs(dataset)):
                 if fault := self._fault(words, tags):
-                    raise ValueError(f"{splits.where(split, number)}: {fault}")
+                    faults.append((splits.where(split, number), fault))
+                    continue
                 found = {tag[2:] for tag in tags if tag != OUTSIDE}
                 if split == "train" and not self.types:
                     types |= found
-                elif unknown := sorted(found - types):
-                    raise ValueError(
+                elif others := sorted(found - types):
+                    foreign.append(
                         f"{splits.where(split, number)}: of {self.tags} the type "
-                        f"{not_one(unknown[0], among, sorted(types))}; the row is in {split}: mend "
+                        f"{not_one(others[0], among, sorted(types))}; the row is in {split}: mend "
                         "it, or name every type in task.types"
                     )
+        if faults:
+            place, fault = faults[0]
+            alike = [where for where, other in faults if (REPAIR in other) == (REPAIR in fault)]
+            more = f"; {len(alike):,} such rows in all, also {' and '.join(alike[1:3])}"
+            raise ValueError(f"{place}: {fault}" + more * (len(alike) > 1))
+        if foreign:
+            raise ValueError(foreign[0])
         if not types:
             raise ValueError(f"train: every tag is {OUTSIDE}; there is nothing to learn")
         names = [f"{side}-{one}" for one in sorted(types) for side in "BI"]
@@ -112,9 +125,10 @@ class Tagging:
         numbers: list[int] = []
         examples: list[Example] = []
         unread = 0
+        read: list[tuple[str, list[int]]] = []  # of each word that is scored its first token
         for words, tags in self._pairs(split):
-            if unknown := [tag for tag in tags if tag not in number_of]:
-                raise ValueError("tag " + not_one(unknown[0], "the model's", shape.head.names))
+            if others := [tag for tag in tags if tag not in number_of]:
+                raise ValueError("tag " + not_one(others[0], "the model's", shape.head.names))
             found = self.windows(words, tokenizer, shape)
             for ids, places in found:
                 numbers.append(len(examples))
@@ -125,6 +139,8 @@ class Tagging:
                 )
             unread += len(words) - sum(word != IGNORED for _, places in found for word in places)
             text = " ".join(words)
+            pairs = [pair for window in found for pair in zip(*window, strict=True)]
+            read.append((text, [id for id, word in pairs if word != IGNORED]))
             examples.append(
                 Example(
                     id=text_hash(text),
@@ -147,7 +163,7 @@ class Tagging:
         if training and len(types) <= SHOWN:
             notes.append(", ".join(f"{one} {count:,}" for one, count in sorted(types.items())))
         rows = Dataset.from_dict({"row": numbers, **columns})
-        return Encoded(rows, tuple(examples), tuple(notes))
+        return Encoded(rows, tuple(examples), tuple(notes), unknown(tokenizer, read, "words"))
 
     def windows(
         self, words: Sequence[str], tokenizer: PreTrainedTokenizerBase, shape: Shape
@@ -229,8 +245,7 @@ class Tagging:
                 )
             elif tag.startswith("I-") and before[2:] != tag[2:]:
                 fault = (
-                    f" after {before!r:.40}, at {word!r:.40}: an entity begins with B-; with "
-                    "task.repair it is taken as one"
+                    f" after {before!r:.40}, at {word!r:.40}: an entity begins with B-; {REPAIR}"
                 )
             if fault is not None:
                 return f"tag {number} of {self.tags} is {tag!r:.40}{fault}"

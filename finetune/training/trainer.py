@@ -30,6 +30,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from finetune.batching import Collate
 from finetune.evaluation.evaluate import label_statistics, scored_as
 from finetune.evaluation.scores import parts_scores
+from finetune.models.sound import named
 from finetune.processes import is_first
 from finetune.strict_json import dumps
 from finetune.tasks import Classification, Completion, Tagging
@@ -48,6 +49,7 @@ from finetune.training.loss import (
 )
 from finetune.training.order import BLANK, Balanced, Filled, Rebalanced, Rows, Streams
 from finetune.training.pretraining import parts, scored_parts
+from finetune.training.trackers import Callbacks, final_scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,6 +140,7 @@ class FinetuneTrainer(Trainer):
         if self.is_fsdp_enabled:
             self._check_fsdp()
             self._move_model_to_device(prepared.model, args.device)  # scored before it is spread
+        self.callback_handler = self._callbacks = Callbacks(self.callback_handler, args)
         self.remove_callback(PrinterCallback)
         if args.disable_tqdm:
             self.remove_callback(ProgressCallback)
@@ -165,6 +168,10 @@ class FinetuneTrainer(Trainer):
         finally:
             for hook in hooks:
                 hook.remove()
+
+    def report(self, metrics: Mapping[str, Any]) -> None:
+        """Gives the trackers the final scores and floors, and closes them."""
+        self._callbacks.finish(final_scores(metrics), self.args, self.state, self.control)
 
     def _init_training_state(
         self, max_steps: int, num_update_steps_per_epoch: int, num_train_epochs: int, *args: Any
@@ -402,6 +409,21 @@ class FinetuneTrainer(Trainer):
         super()._load_rng_state(checkpoint)
         if self._carried is not None and checkpoint is not None:
             self._carried.load(self._carried_file(checkpoint), self.args.device)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """A tied weight is stored under one of its names, and Trainer would warn of the other.
+
+        Raises:
+            ValueError: the checkpoint lacks any other weight, or has one too many.
+        """
+        weights = self._prepared.model.state_dict(keep_vars=True)
+        loaded = {id(weights[name]) for name in weights.keys() - set(load_result.missing_keys)}
+        lacking = [name for name in load_result.missing_keys if id(weights[name]) not in loaded]
+        if wrong := lacking or load_result.unexpected_keys:
+            raise ValueError(
+                f"a checkpoint in {self.args.output_dir} {'lacks' if lacking else 'has too many:'} "
+                f"{named(wrong)}; delete it, and the same command goes on without it"
+            )
 
     def _carried_file(self, checkpoint: str) -> Path:
         return Path(checkpoint) / f"carried_{self.args.process_index}.pt"

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from finetune.evaluation.paired import Difference, difference, of_rows
+from finetune.evaluation.paired import FEWEST, Difference, difference, of_rows
 from finetune.reports.diagnosis import below
 from finetune.verbs.run import Run, is_finished
 
@@ -54,10 +54,15 @@ class Choice:
     validation: float
     split: str
     value: float
+    seeds: int
+    """Runs of the arm."""
     floor: str | None = None
     """The best floor there."""
+    floor_value: float | None = None
     against: Difference | None = None
-    """The arm's score less the floor's."""
+    """The arm's score less the floor's. None: there is no floor, or `no_interval` says why."""
+    no_interval: str | None = None
+    """The reason why chance cannot be told from a difference here."""
 
 
 def compare(
@@ -73,13 +78,14 @@ def compare(
     Instead of a recipe the folder of finished runs (a run's, an arm's, or one of arms) may stand:
     they are put beside the others as they are, and named by their folders. Of such alone nothing
     is written without `output`.
-    `overrides`: what `finetune run` takes after the recipe; they go to every arm, and with them
-    the runs lie in a folder of their own.
+    `overrides`: what `finetune run` takes after the recipe; they go to every arm that has such a
+    setting (a model from scratch has no `model.name`), and with them the runs lie in a folder of
+    their own. The arms that keep their own are named, here and in compare.md.
 
     Raises: ValueError for a mistake in a recipe or its data, before any run starts, and where not
     all are scored on the same examples.
     """
-    from finetune.overrides import overridden
+    from finetune.overrides import check, fitting, overridden
     from finetune.reports.tables import print_comparison, write_comparison
     from finetune.studies import arms, find, load, studies
 
@@ -90,6 +96,8 @@ def compare(
         )
     if not seeds:
         raise ValueError("compare needs at least one seed: --seeds 0 1 2")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"--seeds {' '.join(map(str, seeds))} names a seed twice: name each once")
     files: list[Path] = []
     there: dict[Path, Path] = {}
     for name in recipes:
@@ -99,17 +107,25 @@ def compare(
             continue
         study = name in studies() or (folder / "__init__.py").is_file()
         files += arms(name) if study else [find(name)]
+    files = list({file.resolve(): file for file in files}.values())
     if overrides and not files:
         raise ValueError(
             f"{' '.join(overrides)}: finished runs are compared as they are; overrides are for "
             "recipes, whose runs are yet to be made"
         )
     scored: dict[str, Mapping[str, str]] = {}
-    loaded: dict[tuple[str, tuple[str, ...]], Splits] = {}
+    loaded: dict[tuple[str, tuple[str, ...], str], Splits] = {}
     wanted: list[tuple[Path, Recipe, str]] = []
+    arms_of = {file: load(str(file)) for file in files}
+    check(overrides, list(arms_of.values()))
+    settings = {file: fitting(recipe, overrides) for file, recipe in arms_of.items()}
+    kept = _kept({arms_of[file].name: unfit for file, (_, unfit) in settings.items()})
+    for note in kept:
+        print(note, flush=True)
     for file in files:
+        own = overridden(arms_of[file], settings[file][0])
         for seed in seeds:
-            recipe = overridden(load(str(file)), overrides)
+            recipe = own
             if recipe.training.push_to_hub:
                 raise ValueError(
                     f"{recipe.name}: compare pushes nothing; leave training.push_to_hub out, and "
@@ -119,9 +135,10 @@ def compare(
             training = replace(recipe.training, seed=seed, output_dir=str(place))
             training.check()
             recipe = replace(recipe, training=training)
-            key = (json.dumps(recipe.to_dict()["data"]), recipe.task.inputs)
+            columns = recipe.task.columns
+            key = (json.dumps(recipe.to_dict()["data"]), recipe.task.inputs, repr(columns))
             if key not in loaded:
-                loaded[key] = recipe.data.load(recipe.task.inputs)
+                loaded[key] = recipe.data.load(recipe.task.inputs, columns)
             scored[recipe.name] = loaded[key].hashes
             wanted.append((file, recipe, recipe.identity(loaded[key].fingerprint)))
             there.pop(recipe.folder.resolve(), None)
@@ -133,20 +150,49 @@ def compare(
         for file, recipe, identity in wanted
         if not is_finished(recipe.folder, recipe, identity)
     ]
+    for _, recipe, _ in wanted:
+        if all(recipe is not other for _, other in missing):
+            Run.read(recipe.folder)  # refuses a run that lost its model, before any other starts
     print(f"{len(wanted) + len(finished)} runs, {len(missing)} to do", flush=True)
     for number, (file, recipe) in enumerate(missing, 1):
         print(f"\n[{number}/{len(missing)}] {recipe.folder}", flush=True)
-        _run(file, recipe, overrides)
+        _run(file, recipe, settings[file][0])
     runs = [*finished, *(Run.read(recipe.folder) for _, recipe, _ in wanted)]
     rows, choice = _rows(runs), chosen(runs)
     if output is None and wanted:
         output = _folder(wanted[0][1].name, None, overrides).parent
-    print_comparison(rows, choice)
-    if not _judged_alike(runs):
-        print("validated on different examples: no arm is chosen")
+    cautions = _cautions(runs)
+    print_comparison(rows, choice, cautions)
     if output is not None:
-        write_comparison(rows, choice, _circumstances(runs), output)
+        write_comparison(rows, choice, "; ".join([_circumstances(runs), *kept]), cautions, output)
     return rows
+
+
+def _cautions(runs: Sequence[Run]) -> list[str]:
+    """What makes these runs less comparable than a table of them looks."""
+    cautions = []
+    arms = {name: _manifest(of_arm[0])["split_hashes"] for name, of_arm in _by_arm(runs).items()}
+    trained: dict[str, list[str]] = {}
+    for name, hashes in arms.items():
+        trained.setdefault(hashes["train"], []).append(name)
+        for split in ("validation", "test"):
+            if hashes.get(split) == hashes["train"]:
+                cautions.append(f"{name} was trained on its {split} rows")
+    if len(trained) > 1:
+        groups = "; ".join(", ".join(names) for names in trained.values())
+        cautions.append(f"the arms were not all trained on the same rows: {groups}")
+    if not _judged_alike(runs):
+        cautions.append("the arms were validated on different examples, so none is chosen")
+    return cautions
+
+
+def _kept(unfit: Mapping[str, Sequence[str]]) -> list[str]:
+    """For each setting that some arms do not have, who keeps their own."""
+    names: dict[str, list[str]] = {}
+    for arm, flags in unfit.items():
+        for flag in flags:
+            names.setdefault(flag, []).append(arm)
+    return [f"{flag} does not apply to {', '.join(arms)}" for flag, arms in names.items()]
 
 
 def _runs_in(folder: Path) -> list[Path]:
@@ -272,16 +318,34 @@ def chosen(runs: Sequence[Run]) -> Choice | None:
     arm = best(means, key=means.__getitem__)
     entries = [run.metrics["quality"][metric] for run in arms[arm]]
     value = mean(entry["value"] for entry in entries)
-    choice = Choice(arm, len(arms), metric, rises, means[arm], entries[0]["split"], value)
+    split = entries[0]["split"]
+    choice = Choice(arm, len(arms), metric, rises, means[arm], split, value, len(entries))
     lowest = arms[arm][0].floor_statistics()
     floors = arms[arm][0].metrics["floors"]
     values = {name: scores[metric]["value"] for name, scores in floors.items() if name in lowest}
     if not values:
         return choice
     floor = best(values, key=values.__getitem__)
+    choice = replace(choice, floor=floor, floor_value=values[floor])
+    if reason := _no_interval(arms[arm][0], split, entries[0]["n"]):
+        return replace(choice, no_interval=reason)
     scored = [of_rows(metric, run.predictions()) for run in arms[arm]]
     against = difference(scored[0][0], [rows for _, rows in scored], [lowest[floor]])
-    return replace(choice, floor=floor, against=against)
+    return replace(choice, against=against)
+
+
+def _no_interval(run: Run, split: str, examples: int) -> str | None:
+    """Why the bootstrap over a run's examples would say nothing. None: it does."""
+    hashes = _manifest(run)["split_hashes"]
+    if split == "validation" or hashes.get("validation") == hashes[split]:
+        return (
+            "these are the rows by which it was chosen, so its score is too good: score it on "
+            "others (--data.test FILE, or --data.test-fraction 0.1)"
+        )
+    if examples < FEWEST:
+        of_what = "1 example is" if examples == 1 else f"{examples} examples are"
+        return f"{of_what} too few, at least {FEWEST} are needed"
+    return None
 
 
 def _circumstances(runs: Sequence[Run]) -> str:

@@ -170,7 +170,7 @@ def _runs(names: Sequence[str], overrides: Sequence[str]) -> list[tuple[str, str
 
 
 def _open(name: str, recipe: Recipe, split: str | None) -> Opened:
-    splits = recipe.data.load(recipe.task.inputs)
+    splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
     splits.require(recipe.task.columns)
     there = splits.named()
     if split is None:
@@ -191,7 +191,7 @@ def _open(name: str, recipe: Recipe, split: str | None) -> Opened:
         shape,
         {"train": encoded, split: encoded},  # the trainer wants rows to train on, and trains none
     )
-    notes = []
+    notes = [*splits.warnings, *encoded.warnings]
     assert saved.run is not None
     manifest = json.loads((saved.run / "manifest.json").read_text())
     if manifest["split_hashes"].get(split) != splits.hashes[split]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from finetune.generation import Decoding, generate
 from finetune.models import auto_class, stored_head
 from finetune.models.saved import Saved, open_saved
+from finetune.models.saving import save_tokenizer, save_weights
 from finetune.shape import Shape
 
 if TYPE_CHECKING:
@@ -104,9 +105,10 @@ def merge(name: str, out: Path) -> Merged:
     # Beside and then renamed: complete or absent.
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
         folder = Path(beside) / "model"
-        model.merge_and_unload().save_pretrained(str(folder))
-        saved.tokenizer.save_pretrained(str(folder))
-        del saved, model  # one copy at a time
+        merged = model.merge_and_unload()
+        save_weights(merged, folder)
+        save_tokenizer(saved.tokenizer, folder, Shape.of(merged).max_tokens)
+        del saved, model, merged  # one copy at a time
         difference = prove(expected, folder, prompts, MARGIN * rounding)
         folder.replace(out)
     return Merged(out, difference, effect, len(prompts), bool(expected.texts))

@@ -21,7 +21,7 @@ def plan(recipe: Recipe) -> Prepared:
     from finetune.training.trainer import check_training
 
     recipe.training.check()
-    splits = recipe.data.load(recipe.task.inputs)
+    splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
     args = recipe.training.resolve(
         Path(recipe.folder) / "checkpoints",
         learning_rate=recipe.method.learning_rate,

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import regex  # type: ignore[import-untyped]  # ships no types
 
 from finetune.evaluation.words import Span, Word, occlusion, words_of
-from finetune.prompts import Prompt
+from finetune.prompts import Prompt, as_rows, recipe_of
 from finetune.tasks import Classification, Completion, Tagging
 from finetune.tasks.completion import read_after
-from finetune.tasks.encoded import IGNORED, template_spans
+from finetune.tasks.encoded import IGNORED, template_spans, written_list
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -38,10 +38,11 @@ def predict(
 ) -> list[dict[str, Any]]:
     """For each text what the model of `name` (a run, a model folder, a Hub id) says.
 
-    `texts`: text, or a row of the recipe's columns; to a tagger a row may give its words,
-    {"tokens": [...]}. Of classes: `text`, `label` (several: `labels`), `probability`,
-    `probabilities` by class. Of entities: `text`, and `entities`, each with `type`, `text`, `start`
-    and `end` in the text, and `probability`, the mean of its words'.
+    `texts`: text, or a row of the recipe's columns, called as in its task or, by `data.columns`, as
+    in its data; to a tagger a row may give its words, {"tokens": [...]}. Of classes: `text`,
+    `label` (several: `labels`), `probability`, `probabilities` by class. Of entities: `text`, and
+    `entities`, each with `type`, `text`, `start` and `end` in the text, and `probability`, the mean
+    of its words'.
 
     `explain`: of classes also `words`, in order, each with `text`, `start` and `end` in the text,
     and `weights`: by label (that or those given, or else the likeliest) the nats that its log odds
@@ -63,17 +64,18 @@ def predict(
         )
     if shape.head == Head():
         raise ValueError(f"{name} writes text, and labels none: use `finetune generate`")
-    task = _task(name, saved, shape)
-    if isinstance(task, Classification):
-        return _classes(saved, shape, task, texts, batch_size, explain)
-    if explain:
+    task, renamed = _task(name, saved, shape)
+    if isinstance(task, Tagging) and not explain:
+        return _entities(saved, shape, task, texts, renamed, batch_size)
+    if isinstance(task, Tagging) or (isinstance(task, Completion) and explain):
         does = "tags words" if isinstance(task, Tagging) else "writes its label"
         raise ValueError(
             f"{name} {does}, and --explain weighs the words of a text for its class: leave it out"
         )
-    if isinstance(task, Completion):
-        return _choices(saved, shape, task, texts, batch_size)
-    return _entities(saved, shape, task, texts, batch_size)
+    rows = as_rows(texts, task.inputs, renamed)
+    if isinstance(task, Classification):
+        return _classes(saved, shape, task, rows, batch_size, explain)
+    return _choices(saved, shape, task, rows, batch_size)
 
 
 def lines(found: Mapping[str, Any]) -> list[str]:
@@ -136,36 +138,35 @@ def explained(found: Mapping[str, Any], *, styled: bool) -> Text:
     return Text("\n").join(lines)
 
 
-def _task(name: str, saved: Saved, shape: Shape) -> Classification | Completion | Tagging:
-    """The run's own; of any other model with labels the plain one."""
-    from finetune.recipe import Recipe
-
-    if saved.run is not None:
-        recipe = Recipe.from_dict(json.loads((saved.run / "recipe.json").read_text()))
+def _task(
+    name: str, saved: Saved, shape: Shape
+) -> tuple[Classification | Completion | Tagging, Mapping[str, str]]:
+    """The run's own, and how it renames columns; of any other model with labels the plain one."""
+    recipe = recipe_of(saved)
+    if recipe is not None:
         assert isinstance(recipe.task, Classification | Completion | Tagging)
-        return recipe.task
+        return recipe.task, recipe.data.columns
     if shape.head.kind == "text":
         raise ValueError(
             f"{name} writes one of {', '.join(shape.head.names)} after a prompt that its run's "
             "recipe.json knows: name the run"
         )
     if shape.head.kind == "tags":
-        return Tagging()
-    return Classification(multi_label=shape.head.multi_label)
+        return Tagging(), {}
+    return Classification(multi_label=shape.head.multi_label), {}
 
 
 def _classes(
     saved: Saved,
     shape: Shape,
     task: Classification,
-    given: Sequence[Prompt],
+    rows: Sequence[Mapping[str, Any]],
     batch_size: int,
     explain: bool,
 ) -> list[dict[str, Any]]:
     import torch
 
     names = shape.head.names
-    rows = [_row(text, number, task.inputs) for number, text in enumerate(given, 1)]
     texts = [task.text.format_map(row) for row in rows]
 
     def classify(texts: Sequence[str]) -> list[Tensor]:
@@ -196,24 +197,27 @@ def _classes(
 
 
 def _choices(
-    saved: Saved, shape: Shape, task: Completion, texts: Sequence[Prompt], batch_size: int
+    saved: Saved,
+    shape: Shape,
+    task: Completion,
+    asked: Sequence[Mapping[str, Any]],
+    batch_size: int,
 ) -> list[dict[str, Any]]:
     import torch
 
     from finetune.training.loss import choice_probabilities, token_nats
 
-    given = [_row(text, number, task.inputs) for number, text in enumerate(texts, 1)]
     answers = task.answers(saved.tokenizer, shape).values()
-    prompts = [task.prompt_ids(row, saved.tokenizer, shape)[0] for row in given]
+    prompts = [task.prompt_ids(row, saved.tokenizer, shape)[0] for row in asked]
     rows = [read_after(prompt, answer, shape) for prompt in prompts for answer in answers]
     nats = torch.zeros(len(rows), dtype=torch.float64)
     for batch in _batches(saved, rows, batch_size):
         with torch.no_grad():
             nats[batch["row"]] = token_nats(saved.model, batch)[0].double().sum(1)
-    found = choice_probabilities(nats.view(len(given), len(answers)))
+    found = choice_probabilities(nats.view(len(asked), len(answers)))
     return [
         _answer(task.asked(row), chances, shape.head)
-        for row, chances in zip(given, found, strict=True)
+        for row, chances in zip(asked, found, strict=True)
     ]
 
 
@@ -250,9 +254,23 @@ def _read(
 
 
 def _entities(
-    saved: Saved, shape: Shape, task: Tagging, texts: Sequence[Prompt], batch_size: int
+    saved: Saved,
+    shape: Shape,
+    task: Tagging,
+    texts: Sequence[Prompt],
+    renamed: Mapping[str, str],
+    batch_size: int,
 ) -> list[dict[str, Any]]:
-    cut = [_words(text, number, task) for number, text in enumerate(texts, 1)]
+    rows = as_rows(texts, task.inputs, renamed, (str, list))
+    # A table's cell in the column of words holds words, as in training; any other text is cut here.
+    cells = [
+        not isinstance(text, str) and task.tokens in {renamed.get(name, name) for name in text}
+        for text in texts
+    ]
+    cut = [
+        _words(row[task.tokens], number, cell)
+        for number, (row, cell) in enumerate(zip(rows, cells, strict=True), 1)
+    ]
     windows = [
         (place, *window)
         for place, (text, spans) in enumerate(cut)
@@ -323,31 +341,18 @@ def _batches(
         yield collate([{"row": n, "input_ids": rows[n][0], "labels": rows[n][1]} for n in numbers])
 
 
-def _row(text: Prompt, number: int, columns: Sequence[str]) -> Mapping[str, Any]:
-    if isinstance(text, str):
-        if len(columns) > 1:
-            raise ValueError(
-                f"this run's texts have the columns {', '.join(columns)}: give them as objects in "
-                "a .jsonl file"
-            )
-        text = {columns[0]: text}
-    if absent := [name for name in columns if not isinstance(text.get(name), str)]:
-        raise ValueError(f"text {number} has no text for {', '.join(absent)}")
-    return text
-
-
-def _words(text: Prompt, number: int, task: Tagging) -> tuple[str, list[Span]]:
-    """A text and where its words stand."""
-    given: Any = text if isinstance(text, str) else text.get(task.tokens)
-    if isinstance(given, str):
-        return given, [match.span() for match in WORD.finditer(given)]
-    if not isinstance(given, list) or not all(isinstance(word, str) for word in given):
-        raise ValueError(f"text {number} has neither text nor a list of words as {task.tokens}")
+def _words(text: str | list[Any], number: int, cell: bool) -> tuple[str, list[Span]]:
+    """A text and where its words stand. `cell`: a table's, with white space between the words."""
+    if isinstance(text, str) and not cell:
+        return text, [match.span() for match in WORD.finditer(text)]
+    words = (written_list(text) or text.split()) if isinstance(text, str) else text
+    if not all(isinstance(word, str) for word in words):
+        raise ValueError(f"text {number} has words that are not text")
     spans, at = [], 0
-    for word in given:
+    for word in words:
         spans.append((at, at + len(word)))
         at += len(word) + 1
-    return " ".join(given), spans
+    return " ".join(words), spans
 
 
 def write(found: Sequence[Mapping[str, Any]], output: Path) -> None:

@@ -9,31 +9,26 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.models import BUNDLED
+from finetune.models import BUNDLED, Pretrained
+from finetune.models.saving import without_local
 from finetune.reach import hub_answers
 from finetune.strict_json import dumps
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd
-
     from finetune.verbs.run import Run
 
 WEIGHTS = (
     *("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*"),
-    *("config.json", "adapter_config.json", "generation_config.json"),
+    *("config.json", "adapter_config.json", "generation_config.json", "chat_template*"),
 )
-"""What must not be left over from an earlier push: a full model and an adapter look alike."""
+"""What must not be left over from an earlier push: a full model and an adapter look alike, and a
+chat template is that of another prompt."""
 CHECKPOINT = (
     *WEIGHTS,
-    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template*"),
+    *("tokenizer*", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.*", "merges.txt", "*.model", "*.py"),
 )
 """The files of a folder that make a model; whatever else lies there stays there."""
-LOCAL = (
-    *("_name_or_path", "name_or_path", "tokenizer_file", "special_tokens_map_file"),
-    *("is_local", "local_files_only"),
-)
-"""Keys under which libraries note that something lay on this machine, and where."""
 
 
 def push(run: str | Path, repo: str, private: bool | None = True) -> str:
@@ -47,7 +42,7 @@ def push(run: str | Path, repo: str, private: bool | None = True) -> str:
     """
     from huggingface_hub import HfApi
 
-    from finetune.models.saved import run_folder
+    from finetune.models.saved import check_base, run_folder
     from finetune.reports.card import card
     from finetune.verbs.run import Run
 
@@ -56,8 +51,6 @@ def push(run: str | Path, repo: str, private: bool | None = True) -> str:
         raise ValueError(f"{str(run)!r} is no run: give a run's folder, such as runs/study/arm")
     if not (folder / "metrics.json").is_file():
         raise ValueError(f"run {folder} is not finished; the command that began it resumes it")
-    if not (folder / "model").is_dir():
-        raise ValueError(f"{folder} holds no model/; it cannot be pushed")
     manifest = json.loads((folder / "manifest.json").read_text())
     if "base" not in manifest:
         raise ValueError(f"run {folder} is of an older version of finetune; run its recipe anew")
@@ -70,6 +63,8 @@ def push(run: str | Path, repo: str, private: bool | None = True) -> str:
             f"{folder} adapts the file {Path(base).name}, which plain peft does not load: "
             "train the adapter on the model in the Hub's own format"
         )
+    if base is not None and Path(base).is_dir():
+        check_base(Pretrained(base), folder)  # it goes up beside the adapter
 
     repo = reserve(repo, private)
     if manifest["base"] is not None:
@@ -89,7 +84,7 @@ def push(run: str | Path, repo: str, private: bool | None = True) -> str:
         file.relative_to(folder / "model").as_posix(): file for file in files
     }
     for name, value in texts.items():
-        contents[name] = (dumps(value, indent=2) + "\n").encode()
+        contents[name] = _json(value)
     contents["README.md"] = card(finished, repo, base=base).encode()
     return _commit(repo, contents, f"{finished.recipe.name or folder.name}, fine-tuned")
 
@@ -141,6 +136,9 @@ def _push_base(folder: Path, repo: str) -> str:
     contents: dict[str, Path | bytes] = {
         file.name: file for file in names if any(fnmatch(file.name, one) for one in CHECKPOINT)
     }
+    for name in ("config.json", "tokenizer_config.json"):
+        if name in contents:  # somebody else may have saved them
+            contents[name] = _json(without_local(json.loads((folder / name).read_text())))
     if folder in BUNDLED.values():
         contents["README.md"] = folder / "README.md"
     _commit(repo, contents, f"{folder.name}, as it was before any adapter")
@@ -149,10 +147,10 @@ def _push_base(folder: Path, repo: str) -> str:
 
 def _commit(repo: str, contents: dict[str, Path | bytes], message: str) -> str:
     """One commit that leaves `contents` and nothing of an earlier model; the repository's page."""
-    from huggingface_hub import CommitOperationDelete, HfApi, constants
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
 
     api = HfApi()
-    operations: list[Any] = [_addition(name, found) for name, found in contents.items()]
+    operations: list[Any] = [CommitOperationAdd(name, found) for name, found in contents.items()]
     with _one_line(repo):
         there = set(api.list_repo_files(repo)) - set(contents)
         operations += [
@@ -167,14 +165,8 @@ def _commit(repo: str, contents: dict[str, Path | bytes], message: str) -> str:
     return page
 
 
-def _addition(name: str, content: Path | bytes) -> CommitOperationAdd:
-    from huggingface_hub import CommitOperationAdd
-
-    if isinstance(content, Path) and content.name in ("config.json", "tokenizer_config.json"):
-        values = json.loads(content.read_text())
-        kept = {key: value for key, value in values.items() if key not in LOCAL}
-        content = (json.dumps(kept, indent=2, ensure_ascii=False) + "\n").encode()
-    return CommitOperationAdd(name, content)
+def _json(value: Any) -> bytes:
+    return (dumps(value, indent=2) + "\n").encode()
 
 
 def _published(run: Run, base: str | None) -> dict[str, Any]:

@@ -26,9 +26,10 @@ from finetune.evaluation.evaluate import (
 )
 from finetune.models import Pretrained
 from finetune.models.saved import HEAD
+from finetune.models.saving import save_tokenizer, save_weights
 from finetune.prepare import Prepared, prepare
 from finetune.processes import is_first, on_first, start
-from finetune.recipe import Recipe
+from finetune.recipe import PLACES, Recipe
 from finetune.reports.diagnosis import diagnose
 from finetune.strict_json import dumps
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 BEFORE = "before.json"
 LOCK = "running.lock"
+BEGUN = ("started", "code", "versions")
+"""Of the manifest of a run that is resumed, what is kept of its first start."""
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "finetune-recipes")
 
 
@@ -54,7 +57,10 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> Run:
-        """Raises: ValueError for a folder that holds no finished run."""
+        """
+        Raises:
+            ValueError: the folder holds no finished run, or its model/ is gone.
+        """
         try:
             metrics = json.loads((folder / "metrics.json").read_text())
             recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text()))
@@ -62,6 +68,11 @@ class Run:
             raise ValueError(
                 f"{folder} holds no finished run: {error.filename} is not there"
             ) from (error)
+        if not any((folder / "model").glob("*.safetensors")):
+            raise ValueError(
+                f"{folder} is finished, but its model/ is gone: put it back, or delete the folder "
+                "and run its recipe again"
+            )
         return cls(folder, recipe, metrics)
 
     def predictions(self) -> list[dict[str, Any]]:
@@ -85,15 +96,16 @@ def run(recipe: Recipe) -> Run:
 
     Raises: ValueError where the recipe, its data, its folder or the Hub cannot be used.
     """
+    from finetune.training.trackers import named
     from finetune.training.trainer import check_training
     from finetune.verbs.push import push, reserve
 
     recipe.training.check()
     start(recipe.training)
     repo, private = recipe.training.destination, recipe.training.hub_private_repo
-    splits = recipe.data.load(recipe.task.inputs)
+    splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
     folder = recipe.folder
-    identity = recipe.identity(splits.fingerprint)
+    identity = on_first(lambda: recipe.identity(splits.fingerprint))
     if not on_first(lambda: is_finished(folder, recipe, identity)):
         args = recipe.training.resolve(
             folder / "checkpoints",
@@ -108,7 +120,8 @@ def run(recipe: Recipe) -> Run:
             on_first(lambda: reserve(repo, private))
         with ExitStack() as held:
             if not on_first(lambda: _begin(folder, prepared, identity, held)):
-                _train_and_score(folder, prepared, args)
+                with named(args, recipe):
+                    _train_and_score(folder, prepared, args)
     if repo is not None:
         on_first(lambda: push(folder, repo, private))
     return Run.read(folder)
@@ -139,16 +152,27 @@ def _is_finished(folder: Path, recipe: Recipe, identity: str) -> bool:
             ) from None
         return False
     if trained and manifest["identity"] != identity:
-        differs = [
-            f"{path} {old} there, {new} here"
-            for path, old, new in _differences(there, recipe.to_dict())
-            if path != "name"
-        ] or ["the content of the data"]
         raise ValueError(
-            f"{folder} holds a different run ({'; '.join(differs[:4])}); "
+            f"{folder} holds {_other_run(manifest, there, recipe)}; "
             "delete it, or name another folder: --training.output-dir"
         )
     return (folder / "metrics.json").is_file()
+
+
+def _other_run(manifest: dict[str, Any], there: dict[str, Any], recipe: Recipe) -> str:
+    """What the run in a folder is, whose manifest and recipe differ from those of `recipe`."""
+    same_model = manifest.get("model_fingerprint") == recipe.model.fingerprint()
+    unimportant = {"name", *(f"model.{name}" for name in PLACES if same_model)}
+    differs = [
+        f"{path} {old} there, {new} here"
+        for path, old, new in _differences(there, recipe.to_dict())
+        if path not in unimportant
+    ]
+    if not differs and "model_fingerprint" not in manifest:
+        return "a run of an older version of finetune, which did not note its base model's content"
+    if not differs:
+        differs = [f"the content of the {'data' if same_model else 'base model'}"]
+    return f"a different run ({'; '.join(differs[:4])})"
 
 
 def _is_trained(folder: Path) -> bool:
@@ -203,6 +227,13 @@ def _begin(folder: Path, prepared: Prepared, identity: str, held: ExitStack) -> 
             raise ValueError(
                 f"{folder} was begun by {before} processes and its batches are theirs, this is "
                 f"{here}: start as many, or delete it and begin anew"
+            )
+        manifest["begun"] = there.get("begun") or {name: there.get(name) for name in BEGUN}
+        if changed := _changed(manifest["begun"], manifest):
+            print(
+                f"warning: the run was begun with {'; '.join(changed)}: its results may not be "
+                "those of one that was never interrupted",
+                flush=True,
             )
     _write_json(folder / "recipe.json", prepared.recipe.to_dict())
     _write_json(folder / "manifest.json", manifest)
@@ -277,6 +308,7 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
         return {"diagnosis": asdict(found)}
 
     on_first(lambda: _finish(Run(folder, recipe, metrics | diagnosed()), evaluation))
+    trainer.report(metrics)
 
 
 def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
@@ -355,12 +387,12 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
 
     from finetune.models.electra import PairedElectraForPreTraining
 
-    model = prepared.model
+    model, tokenizer, shape = prepared.model, prepared.tokenizer, prepared.shape
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     if model.can_generate():
         base.config.use_cache = True  # Trainer switched it off; a T5 tagger's encoder refuses it
     if prepared.recipe.task.generates:
-        decoding = prepared.recipe.decoding.config(model, prepared.tokenizer)
+        decoding = prepared.recipe.decoding.config(model, tokenizer)
         base.generation_config = decoding
     if isinstance(model, PeftModel):
         assert isinstance(prepared.recipe.model, Pretrained)
@@ -368,14 +400,15 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
         config.base_model_name_or_path = prepared.recipe.model.base
         config.revision = prepared.recipe.model.revision
         # "auto" would ask the Hub about the base; no method of ours resizes its embeddings.
-        model.save_pretrained(str(folder), save_embedding_layers=False)
-        _write_json(folder / HEAD, asdict(prepared.shape.head))
+        save_weights(model, folder, save_embedding_layers=False)
+        _write_json(folder / HEAD, asdict(shape.head))
     elif isinstance(model, PairedElectraForPreTraining):
-        generator = model.save_parts(folder)
-        prepared.tokenizer.save_pretrained(str(generator))
+        save_tokenizer(tokenizer, model.save_parts(folder), shape.max_tokens)
     else:
-        model.save_pretrained(str(folder))
-    prepared.tokenizer.save_pretrained(str(folder))
+        save_weights(model, folder)
+    if prepared.chat_template is not None:
+        tokenizer.chat_template = prepared.chat_template
+    save_tokenizer(tokenizer, folder, shape.max_tokens)
     if prepared.recipe.task.generates:
         decoding.save_pretrained(str(folder))
 
@@ -423,6 +456,7 @@ def _manifest(prepared: Prepared, identity: str) -> dict[str, Any]:
     return {
         "identity": identity,
         "fingerprint": splits.fingerprint,
+        "model_fingerprint": recipe.model.fingerprint(),
         "split_hashes": splits.hashes,
         "examples": {name: len(encoded.examples) for name, encoded in prepared.encoded.items()},
         "base": recipe.model.hub_id if isinstance(recipe.model, Pretrained) else None,
@@ -431,6 +465,7 @@ def _manifest(prepared: Prepared, identity: str) -> dict[str, Any]:
         "command": sys.argv,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
+        "code": _code(),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
         "hardware": {
@@ -452,6 +487,33 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return found.stdout.strip()
+
+
+def _code() -> str | None:
+    """The commit of finetune's own source, "-dirty" where it was changed since. None: it was
+    installed from a package."""
+    here = Path(__file__)
+    tracked = ["git", "ls-files", "--error-unmatch", here.name]
+    commit = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        for command in (tracked, commit):
+            found = subprocess.run(
+                command, cwd=here.parent, capture_output=True, text=True, check=True
+            )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def _changed(begun: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The versions of libraries and of finetune's source that are not those of the first start."""
+    then = {**(begun["versions"] or {}), "finetune's source": begun["code"]}
+    since = {**now["versions"], "finetune's source": now["code"]}
+    return [
+        f"{name} {then[name] or 'of a package'}, now {version or 'of a package'}"
+        for name, version in since.items()
+        if name in then and then[name] != version
+    ]
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:

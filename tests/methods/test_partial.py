@@ -87,7 +87,7 @@ def test_a_pattern_serves_a_model_without_blocks() -> None:
 
 
 def test_a_pattern_without_a_match_shows_names() -> None:
-    with pytest.raises(ValueError, match=r"found in no weight of GPT2.*transformer\.wte\.weight"):
+    with pytest.raises(ValueError, match=r"matches no tensor of GPT2.*transformer\.wte\.weight"):
         Partial(pattern="attention").apply(build("gpt2"), tokenizer("gpt2"))
 
 
@@ -118,12 +118,19 @@ def test_new_weights_always_train_and_are_named(name: str) -> None:
     assert changed == set(adapted.trained)
 
 
+def test_many_new_weights_are_counted_as_the_tensors_they_are() -> None:
+    model = make("bert", "classify")
+    new = [name for name, _ in model.named_parameters()][-9:]
+    adapted = Full().apply(model, None, always=new)  # type: ignore[arg-type]
+    assert "new, so always trained: 9 tensors" in adapted.summary
+
+
 def test_the_summary_says_what_was_matched_and_how_much() -> None:
     adapted = Partial("blocks[-2:], blocks[0].norms").apply(build("gpt2"), tokenizer("gpt2"))
     assert adapted.summary == (
-        "blocks[-2:]: 25,408 weights in transformer.h.1, transformer.h.2",
-        "blocks[0].norms: 128 weights in transformer.h.0",
-        "trains 25,536 of 52,608 weights (48.54%)",
+        "blocks[-2:]: 25,408 parameters in transformer.h.1, transformer.h.2",
+        "blocks[0].norms: 128 parameters in transformer.h.0",
+        "trains 25,536 of 52,608 parameters (48.54%)",
         "backward runs through 3 of 3 blocks, down to blocks[0]",
     )
 

@@ -94,7 +94,7 @@ def test_attention_is_luongs_and_the_decoder_starts_from_the_mean_of_the_source(
     starts = model.start(source.mean(0)).tanh().view(2, 16)
     hidden = model.encoder.embeddings(target)
     for block, start in zip(model.decoder.blocks, starts, strict=True):
-        state = (start.view(1, 1, 16), torch.zeros(1, 1, 16))
+        state = (start[None], torch.zeros(1, 16))
         hidden = hidden + block.rnn(block.norm(hidden), state)[0]
     hidden = model.decoder.norm(hidden)[0]
     context = torch.stack(
@@ -157,7 +157,10 @@ def test_only_taggers_and_encoders_and_classifiers_that_ask_see_what_follows() -
 def test_the_hidden_states_are_those_before_and_after_each_block() -> None:
     model = build().model
     read = model(TEXT[None], output_hidden_states=True)
-    first, middle, last = read.hidden_states
+    model.config.output_hidden_states = True
+    first, middle, last = model(TEXT[None]).hidden_states
+    assert model(TEXT[None], output_hidden_states=False).hidden_states is None
+    assert all(map(torch.equal, read.hidden_states, (first, middle, last)))
     assert torch.equal(first, model.embeddings(TEXT[None]))
     assert torch.equal(middle, model.blocks[0](first)[0])
     assert torch.equal(model.norm(last), read.last_hidden_state)
@@ -440,29 +443,58 @@ def test_the_pipelines_take_it() -> None:
     assert len(tag(text)) == len(own(text)["input_ids"])
 
 
-def test_a_fresh_process_without_this_package_generates_the_same(tmp_path: Path) -> None:
+def test_a_saved_folder_works_in_a_fresh_process_without_this_package(tmp_path: Path) -> None:
+    """On its own: the same text with and without a state, and every head that fits its weights."""
     own = tokenizer("gpt2")
     text = "the quick brown fox"
-    expected = []
-    for model, folder in ((LSTMForCausalLM, "lm"), (LSTMForConditionalGeneration, "seq2seq")):
-        built = of(model, vocab_size=len(own), pad_token_id=own.pad_token_id)
+    ids = own(text, return_tensors="pt")
+    special = {"vocab_size": len(own), "pad_token_id": own.pad_token_id}
+    expected = {}
+    for folder, built in {
+        **{cell: of(LSTMForCausalLM, cell_type=cell, **special) for cell in CELLS},
+        "seq2seq": of(LSTMForConditionalGeneration, **special),
+        "tagger": of(LSTMForTokenClassification, **special),
+    }.items():
         built.save_pretrained(tmp_path / folder)
         own.save_pretrained(tmp_path / folder)
         files = {path.name for path in (tmp_path / folder).iterdir()}
         assert {"configuration_lstm.py", "modeling_lstm.py"} <= files
-        ids = own(text, return_tensors="pt")
-        expected.append(own.decode(built.generate(**ids, max_new_tokens=6, do_sample=False)[0]))
+        if built.can_generate():
+            new = built.generate(**ids, max_new_tokens=8, do_sample=False)[0]
+            assert len(set(new.tolist())) > 3
+            expected[folder] = own.decode(new)
     code = f"""
 import sys, json
 sys.modules["finetune"] = None
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
-found = []
-for auto, folder in (AutoModelForCausalLM, "lm"), (AutoModelForSeq2SeqLM, "seq2seq"):
-    model = auto.from_pretrained(folder, trust_remote_code=True)
-    own = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
-    ids = own({text!r}, return_tensors="pt")
-    found.append(own.decode(model.generate(**ids, max_new_tokens=6, do_sample=False)[0]))
-print(json.dumps(found))
+import transformers
+texts, heads, swallowed = {{}}, {{}}, []
+for folder in ("lstm", "gru", "rnn", "seq2seq", "tagger"):
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=True)
+    for auto in sorted({{*config.auto_map}} - {{"AutoConfig"}}):
+        model, report = getattr(transformers, auto).from_pretrained(
+            folder,
+            trust_remote_code=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=auto == "AutoModelForSequenceClassification",
+        )
+        fresh = {{*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}}
+        fresh = {{name.split(".")[0] for name in fresh}}
+        heads.setdefault(folder, {{}})[auto] = sorted(fresh)
+        model.save_pretrained("again")
+        with open("again/config.json") as file:
+            assert json.load(file)["auto_map"] == config.auto_map
+        try:
+            model(transformers_6="state")
+            swallowed.append((folder, auto))
+        except TypeError:
+            pass
+        if not model.can_generate():
+            continue
+        own = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+        given = own({text!r}, return_tensors="pt") | {{"max_new_tokens": 8, "do_sample": False}}
+        both = [model.generate(**given, use_cache=cached)[0] for cached in (True, False)]
+        texts[folder] = own.decode(both)
+print(json.dumps([texts, heads, swallowed]))
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -473,4 +505,12 @@ print(json.dumps(found))
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == expected
+    texts, heads, swallowed = json.loads(done.stdout)
+    assert texts == {folder: [text, text] for folder, text in expected.items()}
+    assert swallowed == []
+    classifier = {"AutoModel": [], "AutoModelForSequenceClassification": ["classifier"]}
+    assert heads == {
+        **dict.fromkeys(CELLS, classifier | {"AutoModelForCausalLM": []}),
+        "seq2seq": {"AutoModelForSeq2SeqLM": []},
+        "tagger": classifier | {"AutoModelForTokenClassification": []},
+    }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from finetune.generation import Decoding, generate
 from finetune.models.lstm import LSTMForCausalLM, LSTMForConditionalGeneration, LSTMState
@@ -77,19 +79,98 @@ def test_a_prompt_in_chunks_is_the_whole_prompt(kind: str, chunk: int, side: str
     assert torch.allclose(pieces[-1][:, -1], expected[:, -1], atol=1e-5)
 
 
-def test_a_finished_text_goes_on_from_its_state() -> None:
-    model = of("lstm")
+@pytest.mark.parametrize("name", ["past_key_values", "cache"])
+@pytest.mark.parametrize("kind", [*CELLS, "seq2seq"])
+def test_a_finished_text_goes_on_from_its_state(kind: str, name: str) -> None:
+    model = of(kind)
     longer = written(model, TEXT[None], do_sample=False)
     first = model.generate(
         TEXT[None], max_new_tokens=4, do_sample=False, return_dict_in_generate=True
     )
-    again = model.generate(
-        first.sequences, past_key_values=first.past_key_values, max_new_tokens=4, do_sample=False
-    )
-    assert torch.equal(again[:, -8:], longer)
     state = first.past_key_values
+    given = {name: state, "max_new_tokens": 4, "do_sample": False}
+    if kind == "seq2seq":
+        again = model.generate(TEXT[None], decoder_input_ids=first.sequences, **given)
+    else:
+        again = model.generate(first.sequences, **given)
+    assert torch.equal(again[:, -8:], longer)
     state.reset()
-    assert torch.equal(written(model, TEXT[None], past_key_values=state, do_sample=False), longer)
+    assert torch.equal(written(model, TEXT[None], **{name: state}, do_sample=False), longer)
+
+
+@pytest.mark.parametrize("kind", [*CELLS, "seq2seq"])
+def test_the_state_goes_by_both_of_its_names_and_no_other_is_swallowed(kind: str) -> None:
+    model = of(kind)
+    decoder = {"decoder_input_ids": TEXT[None, 5:]} if kind == "seq2seq" else {}
+    read = TEXT[None] if kind == "seq2seq" else TEXT[None, :5]
+    first = {"decoder_input_ids": TEXT[None, :5]} if kind == "seq2seq" else {}
+    rest = TEXT[None] if kind == "seq2seq" else TEXT[None, 5:]
+
+    def state() -> Any:
+        return model(read, **first, use_cache=True).past_key_values
+
+    with torch.no_grad():
+        whole = {"decoder_input_ids": TEXT[None]} if kind == "seq2seq" else {}
+        expected = model(TEXT[None], **whole).logits[:, 5:]
+        for name in ("past_key_values", "cache"):
+            found = model(rest, **decoder, **{name: state()}).logits
+            assert torch.allclose(found, expected, atol=1e-5)
+    for unknown in ("cache_params", "position_ids", "token_type_ids"):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{unknown}'"):
+            model(rest, **decoder, **{unknown: state()})
+    for given, message in (
+        ({"cache": state(), "past_key_values": state()}, "two names of the state"),
+        ({"cache": DynamicCache()}, "a DynamicCache; an LSTM goes on from an LSTMState"),
+        ({"output_attentions": True}, "an LSTM has no attentions"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model(rest, **decoder, **given)
+    with pytest.raises(ValueError, match="use_cache=False and a state"):
+        model.generate(TEXT[None], past_key_values=state(), use_cache=False, max_new_tokens=2)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "seq2seq"])
+def test_decoding_that_would_take_tokens_back_is_refused(kind: str) -> None:
+    model = of(kind)
+    for assisted in ({"prompt_lookup_num_tokens": 2}, {"assistant_model": of(kind)}):
+        with pytest.raises(ValueError, match="not supported with stateful models"):
+            model.generate(TEXT[None], max_new_tokens=4, **assisted)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_logits_are_kept_of_the_last_positions_or_of_those_named(kind: str) -> None:
+    model = of(kind)
+    ids, mask, _ = padded("left")
+    with torch.no_grad():
+        every = model(ids, mask).logits
+        assert torch.equal(model(ids, mask, logits_to_keep=2).logits, every[:, -2:])
+        kept = torch.tensor([1, 5])
+        assert torch.equal(model(ids, mask, logits_to_keep=kept).logits, every[:, kept])
+    with pytest.raises(ValueError, match="leave out logits_to_keep"):
+        model(ids, mask, labels=ids, logits_to_keep=2)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "seq2seq"])
+def test_gradient_checkpointing_neither_loses_a_state_nor_changes_it_twice(kind: str) -> None:
+    model = of(kind)
+    expected = written(model, TEXT[None], do_sample=False)
+    model.train().gradient_checkpointing_enable()
+    assert torch.equal(written(model, TEXT[None], do_sample=False), expected)
+    with pytest.raises(ValueError, match="would change its state twice"):
+        model(TEXT[None], labels=TEXT[None], past_key_values=LSTMState(model.config))
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_blocks_on_disk_write_the_same(kind: str, tmp_path: Path) -> None:
+    model = of(kind)
+    model.save_pretrained(tmp_path)
+    places: dict[str, Any] = dict.fromkeys(("model.embeddings", "model.norm", "lm_head"), "cpu")
+    places |= {"model.blocks.0": "cpu", "model.blocks.1": "disk"}
+    again = LSTMForCausalLM.from_pretrained(
+        tmp_path, device_map=places, offload_folder=tmp_path / "offloaded"
+    )
+    expected = written(model, TEXT[None], do_sample=False)
+    assert torch.equal(written(again, TEXT[None], do_sample=False), expected)
 
 
 @pytest.mark.parametrize("kind", [*CELLS, "seq2seq"])

@@ -46,6 +46,18 @@ def test_validation_that_rises_with_training_has_diverged_and_wants_a_lower_rate
     assert "lower learning rate" in diagnosis.text
 
 
+@pytest.mark.parametrize(("loss", "diverged"), [(12.1, True), (11.9, False)])
+def test_a_loss_far_above_every_floor_s_has_diverged(loss: float, diverged: bool) -> None:
+    def scores(value: float) -> dict[str, dict[str, Any]]:
+        return {"loss": {"value": value, "higher_is_better": False, "split": "test", "n": 9}}
+
+    floors = {"unigram": scores(6.0), "nearest": {}}
+    diagnosis = found([3.0, 2.0], [3.0, 2.0], quality=scores(loss), floors=floors)
+    assert (diagnosis.verdict == "diverged") == diverged
+    assert ("On test the loss is 12.1, and 6 before training" in diagnosis.text) == diverged
+    assert ("try a lower learning rate" in diagnosis.text) == diverged
+
+
 def test_validation_still_falling_at_the_end_is_under_fitting() -> None:
     diagnosis = found([3.0, 2.0, 1.5], [3.0, 2.5, 2.0], kept=30)
     assert diagnosis.verdict == "under-fitting"

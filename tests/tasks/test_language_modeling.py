@@ -193,10 +193,10 @@ def test_consecutive_blocks_predict_as_many_tokens_as_they_read() -> None:
 def test_words_the_tokenizer_does_not_know_are_counted() -> None:
     words = train_word_tokenizer(["a b <unk> c \n"], 100)
     split = Dataset.from_dict({"text": ["a <unk> \n b", "c x \n y <unk>"]})
-    note = "2 of 9 tokens are unknown"
-    assert LanguageModeling().encode(split, words, CAUSAL, training=False).notes[0].startswith(note)
+    (warning,) = LanguageModeling().encode(split, words, CAUSAL, training=False).warnings
+    assert warning.startswith("2 of 9 target tokens (22.2%) are unknown to the tokenizer")
     known = Dataset.from_dict({"text": ["a <unk> \n b"]})
-    assert LanguageModeling().encode(known, words, CAUSAL, training=False).notes == ()
+    assert LanguageModeling().encode(known, words, CAUSAL, training=False).warnings == ()
 
 
 def test_the_words_of_a_long_document_are_counted_whole() -> None:

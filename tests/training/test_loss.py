@@ -150,7 +150,7 @@ def test_end_of_text_is_learned_though_it_is_the_pad_token_too(kind: str, tmp_pa
     pairs = [("hello", "how are you"), ("the quick", "fox"), ("a lazy", "dog says hello to you .")]
     rate = 1e-2 if kind == "gpt2" else 3e-2
     options: dict[str, Any] = {
-        "max_steps": 50,
+        "max_steps": 100,
         "learning_rate": rate,
         "lr_scheduler_type": "constant",
     }

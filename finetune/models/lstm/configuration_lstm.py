@@ -13,7 +13,7 @@ class LSTMConfig(PreTrainedConfig):
     """A stack of recurrent blocks; the regularisation is that of Merity et al. 2017, all off."""
 
     model_type = "lstm"
-    keys_to_ignore_at_inference = ("past_key_values",)
+    keys_to_ignore_at_inference = ["past_key_values", "cache"]  # noqa: RUF012  # theirs is a list
 
     vocab_size: int = 8000
     hidden_size: int = 256

@@ -2,12 +2,15 @@
 
 What a recurrent layer remembers of a text is its state, of fixed size. It travels as
 `past_key_values`, one entry a block, so that a new token costs the same wherever it stands.
+Transformers 5.24 calls the state `cache`; both names work, with every version. Each `forward` lists
+what it accepts: an argument of another name is refused.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import torch
@@ -30,13 +33,8 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration_lstm import LSTMConfig
 
-CELLS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
-STEPS: dict[str, Callable[..., Any]] = {
-    "lstm": torch.lstm_cell,
-    "gru": torch.gru_cell,
-    "rnn": torch.rnn_tanh_cell,
-}
-"""The same for one position."""
+(STATE,) = {"cache", "past_key_values"} & {field.name for field in fields(BaseModelOutputWithPast)}
+"""The name of the state in the installed transformers: in its outputs, and in `generate`."""
 IGNORED = -100
 """The label of a position that is not scored."""
 
@@ -98,6 +96,11 @@ class _Remembered(CacheLayerMixin):
         if self.keys is not None and self.values is not None:
             self.keys, self.values = self.keys.detach(), self.values.detach()
 
+    def reset(self) -> None:
+        """Nothing was read: zeros would hide where an encoder-decoder's decoder starts."""
+        self.keys = self.values = None
+        self.is_initialized, self.cumulative_length = False, 0
+
     def get_seq_length(self) -> int:
         return self.cumulative_length
 
@@ -106,6 +109,32 @@ class _Remembered(CacheLayerMixin):
 
     def get_max_length(self) -> int:
         return -1
+
+
+def one_state(past_key_values: Cache | None, cache: Cache | None) -> LSTMState | None:
+    """The state that was passed under one of its two names.
+
+    Raises:
+        ValueError: it was passed under both names, or it is the cache of another architecture.
+    """
+    if past_key_values is not None and cache is not None:
+        raise ValueError("past_key_values and cache are two names of the state: give one of them")
+    state = cache if past_key_values is None else past_key_values
+    if state is not None and not isinstance(state, LSTMState):
+        raise ValueError(
+            f"past_key_values is a {type(state).__name__}; an LSTM goes on from an LSTMState, "
+            "which its own outputs hold"
+        )
+    return state
+
+
+def is_exported() -> bool:
+    """The model is being recorded, by torch.export, ONNX or torch.jit.trace.
+
+    No branch may then depend on what a tensor holds: it would be fixed for every later input.
+    """
+    traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # theirs has no types
+    return traced or torch.compiler.is_exporting()
 
 
 @dataclass(frozen=True)
@@ -122,11 +151,17 @@ class Padding:
         if attention_mask is None:
             return None
         real = attention_mask[:, -time:].bool()
-        if real.all():
+        lengths, latest = real.sum(1), real.cumsum(1) - 1
+        order = None
+        if is_exported():
+            padding = lengths[:, None] + (~real).cumsum(1) - 1
+            place = torch.arange(real.shape[1], device=real.device).expand_as(latest)
+            order = torch.zeros_like(latest).scatter(1, torch.where(real, latest, padding), place)
+        elif real.all():
             return None
-        at_the_end = (real[:, 1:] <= real[:, :-1]).all()
-        order = None if at_the_end else real.int().argsort(dim=1, descending=True, stable=True)
-        return cls(real.sum(1), order, real.cumsum(1) - 1)
+        elif not (real[:, 1:] <= real[:, :-1]).all():
+            order = real.int().argsort(dim=1, descending=True, stable=True)
+        return cls(lengths, order, latest)
 
     def to_end(self, hidden: Tensor) -> Tensor:
         """Rows that begin with their real tokens."""
@@ -159,6 +194,61 @@ def locked_dropout(hidden: Tensor, rate: float, training: bool) -> Tensor:
     if not training or not rate:
         return hidden
     return hidden * dropout(torch.ones_like(hidden[:, :1]), rate)
+
+
+class _Layer(nn.RNNBase):
+    """One recurrent layer. It takes and gives `hx`, (h, c), each (batch, hidden) without a first
+    dimension for its number; only an LSTM changes c.
+
+    A single position on a CPU is computed by the cell's own function: oneDNN would bring the
+    weights into its own order anew for each token.
+    """
+
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
+    def is_one_step(self, input: Any) -> bool:
+        if self.training or not isinstance(input, Tensor) or is_exported():
+            return False
+        return input.shape[1] == 1 and input.device.type == "cpu"
+
+    def weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0
+
+
+class LSTMLayer(_Layer, nn.LSTM):
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        h, c = hx
+        if self.is_one_step(input):
+            h, c = torch.lstm_cell(input[:, 0], (h, c), *self.weights())
+            return h[:, None], (h, c)
+        output, (h, c) = super().forward(input, (h[None], c[None]))
+        return output, (h[0], c[0])
+
+
+class GRULayer(_Layer, nn.GRU):
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        h, c = hx
+        if self.is_one_step(input):
+            h = torch.gru_cell(input[:, 0], h, *self.weights())
+            return h[:, None], (h, c)
+        output, h = super().forward(input, h[None])
+        return output, (h[0], c)
+
+
+class RNNLayer(_Layer, nn.RNN):
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        h, c = hx
+        if self.is_one_step(input):
+            h = torch.rnn_tanh_cell(input[:, 0], h, *self.weights())
+            return h[:, None], (h, c)
+        output, h = super().forward(input, h[None])
+        return output, (h[0], c)
+
+
+CELLS = {"lstm": LSTMLayer, "gru": GRULayer, "rnn": RNNLayer}
 
 
 class LSTMBlock(GradientCheckpointingLayer):
@@ -205,19 +295,20 @@ class LSTMBlock(GradientCheckpointingLayer):
         hidden: Tensor,
         start: Tensor | None = None,
         padding: Padding | None = None,
-        past_key_values: LSTMState | None = None,
+        state: LSTMState | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The block's output; its RNN's; that after dropout: each (batch, time, hidden).
 
-        `start`, (batch, hidden): h before the first token, where `past_key_values` knows none.
+        `start`, (batch, hidden): h before the first token, where `state` knows none. `state` has
+        neither of the library's names, which gradient checkpointing would set to None.
         """
         inputs = self.norm(hidden)
-        zero = inputs.new_zeros(len(inputs), self.width)
+        zero = inputs.new_zeros(inputs.shape[0], self.width)
         h = zero if start is None else start.to(zero.dtype)
-        if past_key_values is None:
+        if state is None:
             output, _, _ = self._run(self.rnn, inputs, h, zero)
         else:
-            output = self._go_on(inputs, h, zero, padding, past_key_values)
+            output = self._go_on(inputs, h, zero, padding, state)
         if self.reverse_rnn is not None:
             turned = inputs.flip(1) if padding is None else padding.reverse(inputs)
             other, _, _ = self._run(self.reverse_rnn, turned, zero, zero)
@@ -251,32 +342,31 @@ class LSTMBlock(GradientCheckpointingLayer):
         return output
 
     def _run(self, rnn: nn.Module, inputs: Any, h: Tensor, c: Tensor) -> tuple[Any, Tensor, Tensor]:
-        """The outputs, the last h and the last c, which only an LSTM changes."""
-        lstm = self.config.cell_type == "lstm"
-        if self._is_one_step(rnn, inputs):
-            # oneDNN would bring the weights into its own order anew for each token.
-            past: Any = (h, c) if lstm else h
-            found = STEPS[self.config.cell_type](inputs[:, 0], past, *rnn.parameters())
-            h, c = found if lstm else (found, c)
-            return h[:, None], h, c
-        state: Any = (h[None], c[None]) if lstm else h[None]
+        """The outputs, the last h and the last c."""
         if self.training and self.config.weight_drop:
             weights = {
                 name: dropout(weight, self.config.weight_drop)
                 for name, weight in rnn.named_parameters()
                 if name.endswith("weight_hh_l0")  # within PEFT's wrapper it has a longer name
             }
-            output, state = functional_call(rnn, weights, (inputs, state))  # still the fast kernel
+            # This still runs the fast kernel.
+            output, (h, c) = functional_call(rnn, weights, (inputs, (h, c)))
         else:
-            output, state = rnn(inputs, state)
-        h, c = (state[0][0], state[1][0]) if lstm else (state[0], c)
+            output, (h, c) = rnn(inputs, (h, c))
         return output, h, c
 
-    def _is_one_step(self, rnn: nn.Module, inputs: Any) -> bool:
-        """Of plain weights (PEFT's wrapper computes its own) and of one position, on a CPU."""
-        if self.training or not isinstance(rnn, nn.RNNBase) or not isinstance(inputs, Tensor):
-            return False
-        return inputs.shape[1] == 1 and inputs.device.type == "cpu"
+
+def _heads(config: LSTMConfig) -> dict[str, str]:
+    """The Auto classes that load weights of this config, and the class that each makes."""
+    if config.is_encoder_decoder:
+        return {"AutoModelForSeq2SeqLM": "LSTMForConditionalGeneration"}
+    heads = {
+        "AutoModel": "LSTMModel",
+        "AutoModelForSequenceClassification": "LSTMForSequenceClassification",
+    }
+    if config.bidirectional:
+        return heads | {"AutoModelForTokenClassification": "LSTMForTokenClassification"}
+    return heads | {"AutoModelForCausalLM": "LSTMForCausalLM"}
 
 
 class LSTMPreTrainedModel(PreTrainedModel):
@@ -284,8 +374,34 @@ class LSTMPreTrainedModel(PreTrainedModel):
     config_class = LSTMConfig
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
+    _is_stateful = True  # a state cannot go back: `generate` refuses assisted decoding
     _no_split_modules = ["LSTMBlock"]  # noqa: RUF012  # theirs is a list
     _input_embed_layer = "embeddings"
+
+    encoder_decoder: bool | None = False
+    """What the config's `is_encoder_decoder` must be; None: either."""
+    bidirectional: bool | None = None
+    """What the model's own config says of `bidirectional`; None: what it was given."""
+
+    def __init__(self, config: LSTMConfig) -> None:
+        if self.encoder_decoder not in (None, config.is_encoder_decoder):
+            raise ValueError(
+                f"is_encoder_decoder is {config.is_encoder_decoder}, and "
+                f"{type(self).__name__} needs {self.encoder_decoder}: load the model with "
+                f"{' or '.join(_heads(config))}"
+            )
+        if self.bidirectional not in (None, config.bidirectional):
+            config = copy.deepcopy(config)  # the caller's stays as it is
+            config.bidirectional = self.bidirectional
+        super().__init__(config)
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """As the library does; `auto_map` names every head that can load the weights."""
+        if self._auto_class is not None and type(self).__module__ == __name__:
+            file = __name__.rpartition(".")[2]
+            heads = _heads(self.config).items()
+            self.config.auto_map = {auto: f"{file}.{head}" for auto, head in heads}
+        super().save_pretrained(*args, **kwargs)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -311,11 +427,22 @@ class LSTMGenerationMixin(GenerationMixin):
 
     config: LSTMConfig
 
+    def generate(
+        self, *args: Any, past_key_values: Any = None, cache: Any = None, **kwargs: Any
+    ) -> Any:
+        """As the library's; the state goes by both of its names."""
+        state = one_state(past_key_values, cache)
+        named_state = {} if state is None else {STATE: state}
+        mixin: Any = super()  # theirs is typed for a whole model
+        return mixin.generate(*args, **named_state, **kwargs)
+
     def _prepare_cache_for_generation(
         self, generation_config: Any, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Any:
         if generation_config.use_cache:
-            model_kwargs.setdefault("past_key_values", LSTMState(self.config))
+            model_kwargs.setdefault(STATE, LSTMState(self.config))
+        elif STATE in model_kwargs:
+            raise ValueError("use_cache=False and a state to go on from: give one of them")
         mixin: Any = super()  # theirs is typed for a whole model
         return mixin._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
 
@@ -329,10 +456,16 @@ class LSTMModelOutput(BaseModelOutputWithPast):
 class LSTMModel(LSTMPreTrainedModel):
     """Embeddings, blocks and a last norm."""
 
+    encoder_decoder = None
+    bidirectional: bool
+    gradient_checkpointing = False  # the library sets it
+
     def __init__(
         self, config: LSTMConfig, bidirectional: bool | None = None, embedded: bool = True
     ) -> None:
         """`bidirectional`: in place of the config's. Not `embedded`: it is given embeddings."""
+        if bidirectional is None and config.is_encoder_decoder:
+            raise ValueError("is_encoder_decoder is True: load it with AutoModelForSeq2SeqLM")
         super().__init__(config)
         self.bidirectional = config.bidirectional if bidirectional is None else bidirectional
         self.embeddings = None
@@ -365,19 +498,23 @@ class LSTMModel(LSTMPreTrainedModel):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         starts: tuple[Tensor, ...] | None = None,
+        cache: LSTMState | None = None,
     ) -> LSTMModelOutput:
         """`starts`: for each block the h that it begins with, (batch, hidden).
 
-        There are no attentions to put out; the library asks every encoder and classifier for them.
+        `output_attentions` may be False, which the library passes to every model.
         """
+        if output_attentions:
+            raise ValueError("output_attentions is True; an LSTM has no attentions: leave it out")
         if inputs_embeds is None:
             if input_ids is None:
                 raise ValueError("give input_ids or inputs_embeds")
             inputs_embeds = self.embed(input_ids)
         if use_cache is None:
-            use_cache = self.config.use_cache and not self.training
-        if use_cache and not self.bidirectional and past_key_values is None:
-            past_key_values = LSTMState(self.config)
+            use_cache = self.config.use_cache and not self.training and not is_exported()
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        state = self._state(one_state(past_key_values, cache), use_cache)
 
         hidden = locked_dropout(inputs_embeds, self.config.input_dropout, self.training)
         padding = Padding.of(attention_mask, hidden.shape[1])
@@ -385,27 +522,43 @@ class LSTMModel(LSTMPreTrainedModel):
             hidden = padding.to_end(hidden)
         states = [hidden]
         for block, start in zip(self.blocks, starts or [None] * len(self.blocks), strict=True):
-            hidden, output, dropped = block(
-                hidden, start, padding=padding, past_key_values=past_key_values
-            )
+            hidden, output, dropped = block(hidden, start, padding=padding, state=state)
             if output_hidden_states:
                 states.append(hidden)
         hidden = self.norm(hidden)
         penalty = self._penalty(output, dropped)
         if padding is not None:
-            states = [padding.back(state) for state in states] if output_hidden_states else states
+            states = [padding.back(value) for value in states] if output_hidden_states else states
             penalty = None if penalty is None else padding.back(penalty[..., None])[..., 0]
-            last = None if past_key_values is None else past_key_values.layer(-1).keys
+            last = None if state is None else state.layer(-1).keys
             hidden = padding.back(hidden, last)
-        if past_key_values is not None:
+        if state is not None:
             newest = hidden[:, -1]
-            past_key_values.update(newest, newest[:, :0], len(self.blocks), hidden.shape[1])
+            state.update(newest, newest[:, :0], len(self.blocks), hidden.shape[1])
+        named_state: dict[str, Any] = {STATE: state}
         return LSTMModelOutput(
             last_hidden_state=hidden,
-            past_key_values=past_key_values,
             hidden_states=tuple(states) if output_hidden_states else None,
             regularization=penalty,
+            **named_state,
         )
+
+    def _state(self, state: LSTMState | None, use_cache: bool) -> LSTMState | None:
+        """The state to go on from and to bring up to date; None: none is kept."""
+        if state is None and (not use_cache or self.bidirectional):
+            return None
+        if self.bidirectional:
+            raise ValueError(
+                "past_key_values: a model that reads both ways cannot go on from a state"
+            )
+        if is_exported():
+            raise ValueError("an exported model keeps no state: use_cache=False")
+        if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+            raise ValueError(
+                "gradient checkpointing computes each block twice, which would change its state "
+                "twice: leave out past_key_values and use_cache, or turn it off"
+            )
+        return LSTMState(self.config) if state is None else state
 
     def _penalty(self, output: Tensor, dropped: Tensor) -> Tensor | None:
         """AR and TAR (Merity et al. 2017, 4.6), position by position, of the last block's RNN."""
@@ -428,11 +581,13 @@ class LSTMCausalLMOutput(CausalLMOutputWithPast):
 class LSTMForCausalLM(LSTMPreTrainedModel, LSTMGenerationMixin):
     """A language model: the output at a position predicts the next token."""
 
+    bidirectional = False
+    accepts_loss_kwargs = True  # Trainer then passes `num_items_in_batch`
     _tied_weights_keys = {"lm_head.weight": "model.embeddings.weight"}  # noqa: RUF012  # theirs
 
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__(config)
-        self.model = LSTMModel(config, bidirectional=False)
+        self.model = LSTMModel(self.config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size)
         self.post_init()  # type: ignore[no-untyped-call]  # theirs has no types
 
@@ -446,10 +601,17 @@ class LSTMForCausalLM(LSTMPreTrainedModel, LSTMGenerationMixin):
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
-        logits_to_keep: int = 0,
-        **kwargs: Any,
+        logits_to_keep: int | Tensor = 0,
+        output_attentions: bool | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        cache: LSTMState | None = None,
     ) -> LSTMCausalLMOutput:
-        """`logits_to_keep`: of how many last positions; 0: of all."""
+        """`logits_to_keep`: logits of that many last positions, 0: of all; or a tensor, (kept,), of
+        the positions themselves.
+
+        `num_items_in_batch`: the scored positions of all accumulated batches; the loss is then
+        divided by their number.
+        """
         read = self.model(
             input_ids,
             attention_mask,
@@ -457,20 +619,29 @@ class LSTMForCausalLM(LSTMPreTrainedModel, LSTMGenerationMixin):
             inputs_embeds,
             use_cache,
             output_hidden_states,
+            output_attentions,
+            cache=cache,
+            return_dict=True,
         )
-        hidden = read.last_hidden_state[:, -logits_to_keep:]
+        kept = logits_to_keep
+        hidden = read.last_hidden_state[:, slice(-kept, None) if isinstance(kept, int) else kept]
         hidden = locked_dropout(hidden, self.config.output_dropout, self.training)
         logits = self.lm_head(hidden)
         loss = None
         if labels is not None:
+            if logits.shape[:2] != labels.shape:
+                raise ValueError(
+                    "labels need the logits of all positions: leave out logits_to_keep"
+                )
             shifted = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
-            loss = _loss(logits, shifted, read.regularization, **kwargs)
+            loss = _loss(logits, shifted, read.regularization, num_items_in_batch)
+        named_state: dict[str, Any] = {STATE: read.get(STATE)}
         return LSTMCausalLMOutput(
             loss=loss,
             logits=logits,
-            past_key_values=read.past_key_values,
             hidden_states=read.hidden_states,
             regularization=read.regularization,
+            **named_state,
         )
 
 
@@ -494,6 +665,8 @@ class LSTMForConditionalGeneration(LSTMPreTrainedModel, LSTMGenerationMixin):
     et al. 2015, A.2.2).
     """
 
+    encoder_decoder = True
+    accepts_loss_kwargs = True
     _tied_weights_keys = {"lm_head.weight": "encoder.embeddings.weight"}  # noqa: RUF012  # theirs
 
     def __init__(self, config: LSTMConfig) -> None:
@@ -529,30 +702,40 @@ class LSTMForConditionalGeneration(LSTMPreTrainedModel, LSTMGenerationMixin):
         attention_mask: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
         decoder_attention_mask: Tensor | None = None,
-        encoder_outputs: LSTMModelOutput | None = None,
+        encoder_outputs: LSTMModelOutput | tuple[Any, ...] | None = None,
         past_key_values: LSTMState | None = None,
         inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
-        **kwargs: Any,
+        output_attentions: bool | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        cache: LSTMState | None = None,
     ) -> LSTMSeq2SeqLMOutput:
+        past = one_state(past_key_values, cache)
         if encoder_outputs is None:
             encoder_outputs = self.encoder(
                 input_ids,
                 attention_mask,
                 inputs_embeds=inputs_embeds,
                 output_hidden_states=output_hidden_states,
+                output_attentions=output_attentions,
+                return_dict=True,
             )
+        if isinstance(encoder_outputs, tuple):
+            encoder_hidden_states = encoder_outputs[1] if len(encoder_outputs) > 1 else None
+        else:
+            encoder_hidden_states = encoder_outputs.hidden_states
         source = encoder_outputs[0]  # (batch, source, hidden)
         real = torch.ones_like(source[..., 0]) if attention_mask is None else attention_mask
         real = real.to(source.dtype)[..., None]
 
         starts = None
-        if past_key_values is None or not past_key_values.get_seq_length():
+        if past is None or not past.get_seq_length():
             mean = (source * real).sum(1) / real.sum(1)
-            starts = self.start(mean).tanh().chunk(self.config.num_hidden_layers, -1)
+            parts = self.start(mean).tanh().chunk(self.config.num_hidden_layers, -1)
+            starts = tuple(part.contiguous() for part in parts)  # cuDNN and ONNX need it
         if decoder_inputs_embeds is None:
             if decoder_input_ids is None:
                 if labels is None:
@@ -562,11 +745,12 @@ class LSTMForConditionalGeneration(LSTMPreTrainedModel, LSTMGenerationMixin):
         read = self.decoder(
             None,
             decoder_attention_mask,
-            past_key_values,
+            past,
             decoder_inputs_embeds,
             use_cache,
             output_hidden_states,
             starts=starts,
+            return_dict=True,
         )
         hidden = read.last_hidden_state  # (batch, target, hidden)
         scores = self.query(hidden) @ source.mT / source.shape[-1] ** 0.5  # (batch, target, source)
@@ -576,15 +760,16 @@ class LSTMForConditionalGeneration(LSTMPreTrainedModel, LSTMGenerationMixin):
         logits = self.lm_head(locked_dropout(hidden, self.config.output_dropout, self.training))
         loss = None
         if labels is not None:
-            loss = _loss(logits, labels, read.regularization, **kwargs)
+            loss = _loss(logits, labels, read.regularization, num_items_in_batch)
+        named_state: dict[str, Any] = {STATE: read.get(STATE)}
         return LSTMSeq2SeqLMOutput(
             loss=loss,
             logits=logits,
-            past_key_values=read.past_key_values,
             decoder_hidden_states=read.hidden_states,
             encoder_last_hidden_state=source,
-            encoder_hidden_states=encoder_outputs.hidden_states,
+            encoder_hidden_states=encoder_hidden_states,
             regularization=read.regularization,
+            **named_state,
         )
 
 
@@ -593,7 +778,6 @@ def _loss(
     labels: Tensor,
     regularization: Tensor | None = None,
     num_items_in_batch: Tensor | int | None = None,
-    **kwargs: Any,
 ) -> Tensor:
     """Cross entropy and regularisation, the mean over the positions that have a label.
 
@@ -635,11 +819,13 @@ class LSTMForSequenceClassification(LSTMPreTrainedModel):
             inputs_embeds=inputs_embeds,
             use_cache=False,
             output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
         )
         hidden = read.last_hidden_state
         last, largest, mean = hidden[:, -1], hidden, hidden.mean(1)  # padding repeats the last real
         first = hidden[:, 0]
-        if attention_mask is not None and not attention_mask.all():
+        if attention_mask is not None and (is_exported() or not attention_mask.all()):
             real = attention_mask[..., None].bool()
             largest = hidden.masked_fill(~real, torch.finfo(hidden.dtype).min)
             mean = (hidden * real).sum(1) / real.sum(1)
@@ -659,9 +845,12 @@ class LSTMForSequenceClassification(LSTMPreTrainedModel):
 class LSTMForTokenClassification(LSTMPreTrainedModel):
     """A label for each token, read from both sides."""
 
+    bidirectional = True
+    accepts_loss_kwargs = True
+
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__(config)
-        self.model = LSTMModel(config, bidirectional=True)
+        self.model = LSTMModel(self.config)
         assert config.num_labels is not None
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()  # type: ignore[no-untyped-call]  # theirs has no types
@@ -675,17 +864,21 @@ class LSTMForTokenClassification(LSTMPreTrainedModel):
         labels: Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> TokenClassifierOutput:
+        """`num_items_in_batch`: as in `LSTMForCausalLM.forward`."""
         read = self.model(
             input_ids,
             attention_mask,
             inputs_embeds=inputs_embeds,
             use_cache=False,
             output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
         )
         hidden = dropout(read.last_hidden_state, self.config.classifier_dropout, self.training)
         logits = self.classifier(hidden)
         loss = None
         if labels is not None:
-            loss = _loss(logits, labels)
+            loss = _loss(logits, labels, num_items_in_batch=num_items_in_batch)
         return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=read.hidden_states)
