@@ -219,8 +219,10 @@ def verdict(choice: Choice, rows: Sequence[Row]) -> str:
 def _table(cells: list[list[str]]) -> Table:
     header, *lines = cells
     table = Table(box=SIMPLE, padding=(0, 0, 0, 1))
-    for number_of_column, title in enumerate(header):
-        table.add_column(title, justify="right" if number_of_column else "left")
+    longest = max(len(word) for line in cells for word in line[0].split() or [""])
+    table.add_column(header[0], min_width=longest)  # a name is cut nowhere but at a space
+    for title in header[1:]:
+        table.add_column(title, justify="right")
     for line in lines:
         table.add_row(*map(escape, line))
     return table
