@@ -134,8 +134,7 @@ def is_finished(folder: Path, recipe: Recipe, identity: str) -> bool:
     Raises: ValueError where another run lies there, with what differs, or is being trained.
     """
     if (folder / LOCK).is_file() and not (folder / "metrics.json").is_file():
-        with _lock(folder):
-            pass  # nobody else holds it
+        _lock(folder).release()  # nobody else holds it
     return _is_finished(folder, recipe, identity)
 
 
