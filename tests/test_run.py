@@ -209,7 +209,7 @@ def test_versions_that_changed_since_a_run_was_begun_are_named_and_kept(
     kept = load_file(checkpoint)
     less = {name: weight for name, weight in kept.items() if "h.1.mlp" not in name}
     save_file(less, checkpoint, metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"checkpoints lacks 4 weights \(transformer\.h\.1\.mlp"):
+    with pytest.raises(ValueError, match=r"checkpoints lacks 4 tensors \(transformer\.h\.1\.mlp"):
         run(recipe)
     save_file(kept, checkpoint, metadata={"format": "pt"})
     capsys.readouterr()

@@ -129,9 +129,9 @@ def check_generation_config(file: Path) -> None:
 
 
 def named(names: Collection[str]) -> str:
-    """How many weights, and the first few of them by name."""
+    """How many tensors, and the first few of them by name."""
     first = ", ".join(sorted(names)[:3])
-    count = "1 weight" if len(names) == 1 else f"{len(names)} weights"
+    count = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
     return f"{count} ({first}{', ...' if len(names) > 3 else ''})"
 
 

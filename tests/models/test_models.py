@@ -184,11 +184,11 @@ def test_a_checkpoint_that_does_not_fill_the_model_is_refused(kind: str, tmp_pat
     broken.save_pretrained(tmp_path / "broken")
     tokenizer(kind).save_pretrained(tmp_path / "broken")
     for folder, message in (
-        (lacking, f"lacks [45] weights .*{block}"),
-        (shallow, r"holds \d+ weights \(.*\.2\..* has no place for"),
-        (deep, r"lacks \d+ weights \(.*\.3\."),
-        (narrow, r"holds \d+ weights .* of another shape .*its config.json says"),
-        (str(tmp_path / "broken"), r"holds 2 numbers that are NaN or infinite, in 2 weights"),
+        (lacking, f"lacks [45] tensors .*{block}"),
+        (shallow, r"holds \d+ tensors \(.*\.2\..* has no place for"),
+        (deep, r"lacks \d+ tensors \(.*\.3\."),
+        (narrow, r"holds \d+ tensors .* of another shape .*its config.json says"),
+        (str(tmp_path / "broken"), r"holds 2 numbers that are NaN or infinite, in 2 tensors"),
     ):
         # Used as it is, trained to write, and with a new head: what is wrong is not in the head.
         for head in (None, Head(), CLASSES):

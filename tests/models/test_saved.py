@@ -104,7 +104,7 @@ def test_an_adapter_that_does_not_fill_its_place_on_its_base_is_refused(
         refused(lost.rpartition(".")[0] or lost)
     weights[min(weights)].view(-1)[1] = torch.nan
     save_file(weights, file, metadata={"format": "pt"})
-    refused("holds 1 number that is NaN or infinite, in 1 weight")
+    refused("holds 1 number that is NaN or infinite, in 1 tensor")
     file.write_bytes(b"no weights")
     refused("its files are damaged")
     file.unlink()
