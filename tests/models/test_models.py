@@ -240,7 +240,7 @@ def test_a_pooler_is_part_of_berts_head_and_embeddings_are_not(tmp_path: Path) -
     with pytest.raises(ValueError, match=r"holds 1 tensor .bert.embeddings.segment_emb.* no place"):
         Pretrained(str(folder)).load((), CLASSES)
     lacking = without(folder, "bert.embeddings")
-    with pytest.raises(ValueError, match=r"lacks 5 weights .bert\.embeddings"):
+    with pytest.raises(ValueError, match=r"lacks 5 tensors .bert\.embeddings"):
         Pretrained(lacking).load((), CLASSES)
 
 
