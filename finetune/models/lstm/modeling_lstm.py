@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.functional import adaptive_max_pool1d, dropout
+from torch.nn.functional import dropout
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import GenerationMixin, PreTrainedModel
 from transformers import initialization as init
@@ -830,7 +830,7 @@ class LSTMForSequenceClassification(LSTMPreTrainedModel):
             largest = hidden.masked_fill(~real, torch.finfo(hidden.dtype).min)
             mean = (hidden * real).sum(1) / real.sum(1)
             first = _pick(hidden, attention_mask.int().argmax(1)[:, None])[:, 0]
-        largest = adaptive_max_pool1d(largest.mT, 1)[..., 0]
+        largest = largest.max(1).values
         if self.model.bidirectional:  # what reads from right to left ends at the first real token
             half = hidden.shape[-1] // 2
             last = torch.cat([last[:, :half], first[:, half:]], -1)
