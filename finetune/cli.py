@@ -142,7 +142,7 @@ def _read(words: list[str]) -> argparse.Namespace:
     own = [flag for flag in verb.flags if flag not in ("-h", "--help")]
     known = _settings(verb.get_default("takes"), words[:end]) if foreign else {}
     for flag in foreign:
-        # Of a recipe's settings only those who have it know all: it has keys of its own.
+        # A recipe may have keys of its own (model.config), which only its reader knows.
         own_is_meant = "." not in flag and nearest(flag, own) is not None
         if flag not in known and (own_is_meant or verb.get_default("takes") != "recipe"):
             raise ValueError(unknown(flag, [*own, *known]))

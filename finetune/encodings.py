@@ -67,7 +67,7 @@ CERTAIN = 8
 SHARE = 0.45
 """The share of them that must be common in the language."""
 MARGIN = 0.15
-"""By how much that share must exceed the next likeliest encoding's."""
+"""The lead that this share must have over the next likeliest encoding's."""
 SAMPLE = 20_000
 """Bytes, in lines that are not ASCII, by which the encoding is told."""
 

@@ -89,7 +89,7 @@ LIMITS = {
     "ddp_bucket_cap_mb": COUNT_OR_NONE,
     "ddp_timeout": COUNT,
 }
-"""By the name of the training argument. `local_rank` is the launcher's."""
+"""The limits, by the name of the training argument. The launcher sets `local_rank`."""
 
 LEVELS = ("debug", "info", "warning", "error", "critical", "passive")
 CHOICES: dict[str, tuple[str | bool | None, ...]] = {

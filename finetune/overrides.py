@@ -162,7 +162,7 @@ def _with_pairs(arguments: Sequence[str]) -> list[str]:
 
 
 def fitting(recipe: Recipe, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Of these settings those that the recipe has, and the flags of the others."""
+    """The settings that the recipe has, and the flags of those that it lacks."""
     known = settings(recipe)
     fit = [words for words in grouped(arguments) if key(words[0]) in known]
     unfit = [key(words[0]) for words in grouped(arguments) if key(words[0]) not in known]
@@ -241,7 +241,7 @@ def flags_of(part: Any, prefix: str = "") -> Flags:
 
 
 def _flags(prefix: str, name: str, hint: Any) -> Flags:
-    """As tyro has them: one of type Any, which no word can say, has none."""
+    """The flags that tyro gives a field. A field of type Any has none."""
     if hint is bool:
         return {f"--{prefix}{name}": 0, f"--{prefix}no-{name}": 0}
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from finetune.recipe import Recipe
 
 PREFIXES = {"test": "test_", "validation": "eval_final_"}
-"""By split. transformers shows `test_x` as `test/x`, `eval_x` as `eval/x`, the rest in `train/`."""
+"""The prefixes of the final scores, by split. transformers shows `test_x` as `test/x`, `eval_x` as
+`eval/x` and the rest in `train/`."""
 
 
 class Callbacks(CallbackHandler):

@@ -396,7 +396,7 @@ class LSTMPreTrainedModel(PreTrainedModel):
         super().__init__(config)
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
-        """As the library does; `auto_map` names every head that can load the weights."""
+        """Saves as the library does; `auto_map` names every head that can load the weights."""
         if self._auto_class is not None and type(self).__module__ == __name__:
             file = __name__.rpartition(".")[2]
             heads = _heads(self.config).items()
@@ -430,7 +430,7 @@ class LSTMGenerationMixin(GenerationMixin):
     def generate(
         self, *args: Any, past_key_values: Any = None, cache: Any = None, **kwargs: Any
     ) -> Any:
-        """As the library's; the state goes by both of its names."""
+        """Generates as the library does; the state may have either of its names."""
         state = one_state(past_key_values, cache)
         named_state = {} if state is None else {STATE: state}
         mixin: Any = super()  # theirs is typed for a whole model
