@@ -476,8 +476,13 @@ def _keys_and_values(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
     model.train(False)
     with torch.no_grad():
         # Not every head hands on the keys and values that its base model gives: Llama's tagger.
-        cache = model.base_model(**inputs, use_cache=True)[state_name()]
+        cache = model.base_model(**inputs, use_cache=True).get(state_name())
     model.train(training)
+    if cache is None:  # such as BERT's, unless its config says is_decoder
+        raise ValueError(
+            f"PrefixTuning: {type(model).__name__} hands on no past keys and values; "
+            "use PromptTuning, LoRA or Partial"
+        )
     if model.config.is_encoder_decoder:
         cache = cache.self_attention_cache
     blocks = [(layer.keys[0], layer.values[0]) for layer in cache.layers]  # (heads, tokens, width)

@@ -240,7 +240,8 @@ def test_a_prompt_that_would_not_work_is_refused(name: str, head: str, message: 
 
 
 @pytest.mark.parametrize(
-    ("name", "head"), [("bert", "classify"), ("lstm", "lm"), ("t5", "classify"), ("t5", "tag")]
+    ("name", "head"),
+    [("bert", "classify"), ("bert", "lm"), ("lstm", "lm"), ("t5", "classify"), ("t5", "tag")],
 )
 def test_a_prefix_for_a_model_without_past_keys_is_refused(name: str, head: str) -> None:
     with pytest.raises(ValueError, match="past keys and values"):
