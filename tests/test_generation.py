@@ -328,7 +328,7 @@ def test_a_switched_off_adapter_leaves_the_plain_model(kind: str, method: str) -
     model, plain, tok = adapted(kind, method), build(kind), tokenizer(kind)
     prompts = encode(kind)
     decodings = (Decoding(max_new_tokens=6), Decoding(max_new_tokens=4, num_beams=3))
-    # As long as the plain model takes: no room is left for a prompt.
+    # The longest prompt that the plain model takes: it leaves no room for a soft prompt.
     longest = [[5] * (128 - 6)]
     changed = generate(model, tok, prompts, decodings[0])
     with model.disable_adapter():

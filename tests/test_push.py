@@ -370,7 +370,7 @@ def test_what_the_hub_refuses_is_one_line_and_the_same_command_goes_on(world: Wo
         ["hf_write", "push", run_, "open", "--public"],
         ["hf_write", "push", lora, "open"],
     ]
-    # As of a run that has no chat template.
+    # The folder now looks like that of a run without a chat template.
     (Path(lora) / "model" / "chat_template.jinja").unlink()
     said = commands(world.hub, world.folder, given, "pushing")
     lines = (

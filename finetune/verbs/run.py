@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 BEFORE = "before.json"
 LOCK = "running.lock"
 BEGUN = ("started", "code", "versions")
-"""Of the manifest of a run that is resumed, what is kept of its first start."""
+"""The fields of a manifest that a resumed run keeps from its first start."""
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "finetune-recipes")
 
 

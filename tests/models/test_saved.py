@@ -52,7 +52,7 @@ def base(kind: str, folder: Path, *, layers: int = 3, width: int = 32) -> str:
 
 
 def adapter(folder: Path, base_folder: str, method: Method, head: Head) -> str:
-    """As a run saves it."""
+    """Saves the adapter as a run does."""
     loaded = Pretrained(base_folder).load((), head)
     model: Any = method.apply(loaded.model, loaded.tokenizer, always=loaded.fresh).model
     model.active_peft_config.base_model_name_or_path = base_folder

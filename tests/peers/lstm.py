@@ -85,7 +85,7 @@ class Tester:
         return self.get_config(), inputs
 
 
-# By these lists the mixins know which model has which labels, and which has no loss.
+# The mixins read these lists to know which labels a model has, and which model has no loss.
 for task, head in (
     ("MODEL", LSTMModel),
     ("MODEL_FOR_CAUSAL_LM", LSTMForCausalLM),
