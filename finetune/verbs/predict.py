@@ -223,7 +223,7 @@ def _choices(
 
 def _answer(text: str, chances: Tensor, head: Head) -> dict[str, Any]:
     """A text and its class or classes, the likeliest first."""
-    from finetune.evaluation.labels import decide
+    from finetune.scores.labels import decide
 
     (chosen,) = decide(chances[None].numpy(), multi_label=head.multi_label)
     said: dict[str, Any] = {"text": text}

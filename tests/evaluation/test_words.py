@@ -15,8 +15,8 @@ from sklearn.linear_model import (  # type: ignore[import-untyped]  # ships no t
 )
 from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]  # ships no types
 
-from finetune.evaluation.label_floors import character_svm
 from finetune.evaluation.words import Classifier, Word, occlusion, words_of
+from finetune.objectives.label_floors import character_svm
 
 NOISE = {
     "english": (["the", "weather", "is", "fine", "so", "we", "walk", "home", "again"], " "),
