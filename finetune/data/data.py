@@ -14,9 +14,9 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
-from finetune.augment import Change
-from finetune.encodings import check_encoding
-from finetune.files import (
+from finetune.data.augment import Change
+from finetune.data.encodings import check_encoding
+from finetune.data.files import (
     Bad,
     Kinds,
     Rows,
