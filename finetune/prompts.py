@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,9 +50,10 @@ def _piped() -> Iterator[str]:
 
 
 def _from_file(source: str, warn: Callable[[str], None]) -> Iterator[Prompt]:
-    from finetune.data.files import SUFFIXES, read_rows, read_texts
+    from finetune.data.files import read_rows, read_texts
+    from finetune.data.formats import SUFFIXES, suffix_of
 
-    suffix = Path(source.removesuffix(".gz")).suffix.lower()
+    suffix = suffix_of(source)
     notes: list[str] = []
     if suffix in (".jsonl", ".ndjson", ".json"):
         for name, text in read_texts(source, notes):

@@ -1,139 +1,60 @@
-"""The readers of files: rows of each format, numbered as a user counts; mistakes in one line."""
+"""The files that a source names, and their rows as one data set."""
 
 from __future__ import annotations
 
-import csv
 import glob
 import gzip
 import importlib.util
-import io
 import json
-import re
 import zlib
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from finetune.data.encodings import decode, first_foreign_line
+from finetune.data.formats import (
+    SUFFIXES,
+    Numbered,
+    Row,
+    arrow_table,
+    read_columnar,
+    read_text,
+    suffix_of,
+)
+from finetune.data.rows import (
+    BadRow,
+    Kinds,
+    Rows,
+    fault_of,
+    one_line,
+    placed,
+    places,
+    refused,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from datasets import Dataset
-
-Row = dict[str, Any]
-Numbered = tuple[int | None, Row | str]
-"""The number of a row in its file, as a user counts, and the row, or what is wrong with it."""
-Kinds = type | tuple[type, ...]
-"""The types that the values of a column may have."""
 
 PACKAGE = "package:"
-SUFFIXES = (
-    ".jsonl",
-    ".ndjson",
-    ".json",
-    ".csv",
-    ".tsv",
-    ".parquet",
-    ".arrow",
-    ".txt",
-    ".conll",
-    ".yml",
-    ".yaml",
-)
-KINDS = {
-    str: "text",
-    list: "a list",
-    dict: "an object",
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-}
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows of a split and where each came from."""
-
-    dataset: Dataset
-    places: pa.Table  # label, number
-    bad: tuple[Bad, ...] = ()
-    """Rows that are not among these."""
-
-    def take(self, rows: list[int]) -> Rows:
-        import pyarrow as pa
-
-        places = self.places.take(pa.array(rows, pa.int64()))  # of none it would not know the type
-        return Rows(self.dataset.select(rows), places, self.bad)
-
-    def place(self, row: int) -> str:
-        """Where a row came from, as its user counts."""
-        return placed(self.places["label"][row].as_py(), self.places["number"][row].as_py())
-
-    def without(self, faults: Mapping[int, str]) -> Rows:
-        """These rows less those with a fault, which are given by their number."""
-        if not faults:
-            return self
-        bad = tuple(Bad(self.place(row), fault) for row, fault in sorted(faults.items()))
-        left = self.take([row for row in range(len(self.dataset)) if row not in faults])
-        return replace(left, bad=(*self.bad, *bad))
-
-
-@dataclass(frozen=True)
-class Bad:
-    """A row that cannot be used."""
-
-    place: str
-    fault: str
-
-
-SHOWN_BAD = 3
-"""Bad rows that are named; all are counted."""
-
-
-def refused(bad: Sequence[Bad], *, skippable: bool = True) -> str:
-    """One line on rows that cannot be used: the first and its fault, how many, and what to do."""
-    said = f"{bad[0].place}: {bad[0].fault}"
-    if len(bad) > 1:
-        places = " and ".join(row.place for row in bad[1:SHOWN_BAD])
-        said += f"; {len(bad):,} bad rows in all, also {places}"
-    which = "it" if len(bad) == 1 else "them"
-    return said + f"; mend {which}" + f", or leave {which} out: --data.on-bad-row skip" * skippable
-
-
-def left_out(bad: Sequence[Bad], rows: int) -> str:
-    """The same where they were left out, `rows` of them all being read."""
-    shown = "; ".join(f"{row.place}: {row.fault}" for row in bad[:SHOWN_BAD])
-    more = "; ..." * (len(bad) > SHOWN_BAD)
-    return f"{len(bad):,} of {rows:,} rows left out (data.on_bad_row skip): {shown}{more}"
-
-
-def fault_of(value: Any, kinds: Kinds) -> str | None:
-    """What is wrong with a value of a column that has to be filled, by one of these types."""
-    if value is None or value == [] or (isinstance(value, str) and not value.strip()):
-        return "empty"
-    if isinstance(value, kinds):
-        return None
-    wanted = kinds if isinstance(kinds, tuple) else (kinds,)
-    return f"{short(value)}, not {' or '.join(KINDS.get(kind, kind.__name__) for kind in wanted)}"
+"""What a source inside an installed package begins with."""
+STATE = "state.json"
+"""The file that every folder of `Dataset.save_to_disk` holds."""
 
 
 def means_files(source: str) -> bool:
+    """Whether a source is files, or a folder of the datasets library, and no name of a split."""
     suffix = source.removesuffix(".gz").endswith(SUFFIXES)
     path = Path(source).expanduser()
     saved = (path / STATE).is_file() or saved_splits(source) is not None
     return suffix or source.startswith(PACKAGE) or path.is_file() or saved
 
 
-STATE = "state.json"
-"""The file by which a folder of `Dataset.save_to_disk` is told."""
-
-
 def saved_splits(source: str) -> list[str] | None:
-    """The splits in a folder of `DatasetDict.save_to_disk`, each a folder in it. None: it is none.
+    """The splits in a folder of `DatasetDict.save_to_disk`, each a folder in it. None: `source` is
+    no such folder.
 
-    Raises: ValueError where the list of them cannot be read.
+    Raises:
+        ValueError: the list of splits cannot be read.
     """
     file = Path(source).expanduser() / "dataset_dict.json"
     if not file.is_file():
@@ -143,6 +64,148 @@ def saved_splits(source: str) -> list[str] | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} cannot be read: {one_line(error)}") from None
     return splits
+
+
+def in_saved_folders(sources: Mapping[str, str], notes: list[str]) -> dict[str, str]:
+    """The sources of all splits, where some are folders of `DatasetDict.save_to_disk`: each becomes
+    the folder of its split inside. The folder of train gives validation and test too, unless they
+    have sources of their own.
+
+    Raises:
+        ValueError: a folder without the split that it is given for.
+    """
+    folders = dict(sources)
+    for split, source in sources.items():
+        names = saved_splits(source)
+        if names is None:
+            continue
+        if split not in names:
+            raise ValueError(
+                f"{source} has no split {split}, but {', '.join(names)}; give the folder of one: "
+                f"--data.{split} {Path(source, names[0]) if names else 'FILE'}"
+            )
+        used = [split]
+        if split == "train":
+            held_out = ("validation", "test")
+            used += [name for name in held_out if name in names and name not in sources]
+        folders |= {name: str(Path(source, name)) for name in used}
+        unused = [name for name in names if name not in used]
+        notes.append(
+            f"{source}: {', '.join(used)} used" + f", {', '.join(unused)} not" * bool(unused)
+        )
+    return folders
+
+
+def from_files(
+    source: str,
+    notes: list[str],
+    *,
+    encoding: str | None = None,
+    kinds: Mapping[str, Kinds] | None = None,
+) -> Rows:
+    """The rows of a file, a glob, or a folder of `Dataset.save_to_disk`. Rows that cannot be read
+    are in its `bad`.
+
+    Args:
+        encoding: the encoding of text that is not UTF-8. None: told by its bytes.
+        kinds: the types of columns, by their names in the files. A row with an empty value or
+            another type there is bad.
+
+    Raises:
+        ValueError: a file cannot be read, or none of its rows.
+    """
+    import pyarrow as pa
+    from datasets import Dataset
+
+    if (Path(source).expanduser() / STATE).is_file():
+        return _from_folder(source)
+    files = _find(source)
+    tables, row_places = [], []
+    bad: list[BadRow] = []
+    decoded: dict[str, list[str]] = {}
+    skipped: list[str] = []
+    for path, name in files:
+        suffix = suffix_of(name)
+        numbers: Sequence[int | None]
+        if suffix in (".parquet", ".arrow"):
+            table, label = read_columnar(path, name, suffix), f"{name}, row"
+            numbers = range(1, table.num_rows + 1)
+        else:
+            text = _text(path, name, encoding, decoded) if suffix in SUFFIXES else ""
+            label, numbered = read_text(text, name, suffix, skipped)
+            good, faults = _parted(list(numbered), kinds or {})
+            bad += [BadRow(placed(label, number), fault) for number, fault in faults]
+            if faults and not good:
+                continue
+            numbers = [number for number, _ in good]
+            rows = [row for _, row in good]
+            table = arrow_table(rows, [placed(label, number) for number in numbers])
+        if not table.num_rows:
+            raise ValueError(f"{name} holds no rows")
+        tables.append(table)
+        row_places.append(places(label, numbers))
+    if not tables:
+        raise ValueError(refused(bad, skippable=False))
+    dataset = Dataset(_joined(tables, source))
+    notes += _encodings(decoded)
+    if skipped:
+        shown = "; ".join(skipped[:3]) + ("; ..." if len(skipped) > 3 else "")
+        notes.append(f"{source}: left out, not text or not in a conversation: {shown}")
+    whole = Rows(dataset, pa.concat_tables(row_places).combine_chunks(), tuple(bad))
+    if {suffix_of(name) for _, name in files} <= {".yml", ".yaml"}:
+        return _distinct(whole, source, notes)
+    return whole
+
+
+def read_rows(source: str, notes: list[str]) -> list[Row]:
+    """The rows of files in any format that training reads.
+
+    Raises:
+        ValueError: a row cannot be read.
+    """
+    rows = from_files(source, notes)
+    if rows.bad:
+        raise ValueError(refused(rows.bad, skippable=False))
+    rows_read: list[Row] = rows.dataset.to_list()
+    return rows_read
+
+
+def read_texts(source: str, notes: list[str]) -> list[tuple[str, str]]:
+    """The name and the text of each of these files, decoded as for training."""
+    decoded: dict[str, list[str]] = {}
+    texts = [(name, _text(path, name, None, decoded)) for path, name in _find(source)]
+    notes += _encodings(decoded)
+    return texts
+
+
+def _find(source: str) -> list[tuple[Path, str]]:
+    """The files of a path or glob, sorted, each with the name that messages use."""
+    if source.startswith(PACKAGE):
+        package, _, inside = source.removeprefix(PACKAGE).partition("/")
+        if not package.isidentifier() or not inside:
+            raise ValueError(f"{source}: write {PACKAGE}NAME/path/inside/the/package")
+        spec = importlib.util.find_spec(package)  # a top-level name: nothing is imported
+        if spec is None or spec.submodule_search_locations is None:
+            pip = package.replace("_", "-")
+            raise ValueError(f"{source}: {package} is not installed; pip install {pip}")
+        files = [
+            (Path(root, name), f"{package}/{name}")
+            for root in spec.submodule_search_locations
+            for name in glob.glob(inside, root_dir=root, recursive=True)
+        ]
+    else:
+        path = Path(source).expanduser()
+        if path.is_dir():
+            raise ValueError(
+                f"{source} is a folder, not one of save_to_disk; name its files, e.g. "
+                f"'{source}/*.jsonl'"
+            )
+        names = [str(path)] if path.exists() else glob.glob(str(path), recursive=True)
+        files = [(Path(name), name) for name in names]
+    files = sorted((path, name) for path, name in files if path.is_file())
+    if not files:
+        raise ValueError(f"no file matches {source} (looked from {Path.cwd()})")
+    return files
 
 
 def _from_folder(source: str) -> Rows:
@@ -156,419 +219,85 @@ def _from_folder(source: str) -> Rows:
         raise ValueError(f"{source} cannot be loaded from disk: {one_line(error)}") from None
     if not len(dataset):
         raise ValueError(f"{source} holds no rows")
-    labels = pa.repeat(f"{source}, row", len(dataset)).dictionary_encode()
-    numbers = pa.array(range(1, len(dataset) + 1), pa.int64())
-    return Rows(dataset, pa.table({"label": labels, "number": numbers}))
+    return Rows(dataset, places(f"{source}, row", range(1, len(dataset) + 1)))
 
 
-def _find(source: str) -> list[tuple[Path, str]]:
-    """The files of a path or glob, sorted, each with the name that a user knows it by."""
-    if source.startswith(PACKAGE):
-        package, _, inside = source.removeprefix(PACKAGE).partition("/")
-        if not package.isidentifier() or not inside:
-            raise ValueError(f"{source}: write {PACKAGE}NAME/path/inside/the/package")
-        spec = importlib.util.find_spec(package)  # a top-level name: nothing is imported
-        if spec is None or spec.submodule_search_locations is None:
-            pip = package.replace("_", "-")
-            raise ValueError(f"{source}: {package} is not installed; pip install {pip}")
-        found = [
-            (Path(root, name), f"{package}/{name}")
-            for root in spec.submodule_search_locations
-            for name in glob.glob(inside, root_dir=root, recursive=True)
-        ]
-    else:
-        path = Path(source).expanduser()
-        if path.is_dir():
-            raise ValueError(
-                f"{source} is a folder, not one of save_to_disk; name its files, e.g. "
-                f"'{source}/*.jsonl'"
-            )
-        names = [str(path)] if path.exists() else glob.glob(str(path), recursive=True)
-        found = [(Path(name), name) for name in names]
-    found = sorted((path, name) for path, name in found if path.is_file())
-    if not found:
-        raise ValueError(f"no file matches {source} (looked from {Path.cwd()})")
-    return found
+def _parted(
+    rows: Sequence[Numbered], kinds: Mapping[str, Kinds]
+) -> tuple[list[tuple[int | None, Row]], list[tuple[int | None, str]]]:
+    """The good rows of a file and the faults of the others, each with the row's number.
 
-
-def from_files(
-    source: str,
-    notes: list[str],
-    *,
-    encoding: str | None = None,
-    kinds: Mapping[str, Kinds] | None = None,
-) -> Rows:
-    """The rows of a file, a glob, or a folder of `Dataset.save_to_disk`; those that cannot be read
-    are among its `bad` ones.
-
-    `encoding`: of text that is not UTF-8; None: told by its bytes.
-    `kinds`: the types of columns, by their names in the files; rows with an empty or another value
-    there are bad.
-
-    Raises: ValueError in one line, where a file cannot be read, or not a row of it.
+    A column of `kinds` that no row has is left to the check of column names.
     """
-    import pyarrow as pa
-    from datasets import Dataset
-
-    if (Path(source).expanduser() / STATE).is_file():
-        return _from_folder(source)
-    tables, places = [], []
-    bad: list[Bad] = []
-    decoded: dict[str, list[str]] = {}
-    skipped: list[str] = []
-    suffixes = set()
-    for path, name in _find(source):
-        suffix = Path(name.removesuffix(".gz")).suffix.lower()
-        suffixes.add(suffix)
-        numbers: Sequence[int | None]
-        if suffix in (".parquet", ".arrow"):
-            table, label = _columnar(path, name, suffix), f"{name}, row"
-            numbers = range(1, table.num_rows + 1)
+    names = {key for _, row in rows if isinstance(row, dict) for key in row}
+    columns = {column: column_kinds for column, column_kinds in kinds.items() if column in names}
+    good: list[tuple[int | None, Row]] = []
+    faults: list[tuple[int | None, str]] = []
+    for number, row in rows:
+        fault = row if isinstance(row, str) else _misfit(row, columns)
+        if isinstance(row, str) or fault:
+            faults.append((number, str(fault)))
         else:
-            text = _text(path, name, encoding, decoded) if suffix in SUFFIXES else ""
-            label, numbered = _read(text, name, suffix, skipped)
-            good: list[tuple[int | None, Row]] = []
-            read = list(numbered)
-            there = {key for _, row in read if isinstance(row, dict) for key in row}
-            filled = {column: wanted for column, wanted in (kinds or {}).items() if column in there}
-            for number, row in read:
-                fault = row if isinstance(row, str) else _misfit(row, filled)
-                if isinstance(row, str) or fault:
-                    bad.append(Bad(placed(label, number), str(fault)))
-                else:
-                    good.append((number, row))
-            if read and not good:
-                continue
-            numbers = [number for number, _ in good]
-            rows = [row for _, row in good]
-            table = _arrow(rows, [placed(label, number) for number in numbers])
-        if not table.num_rows:
-            raise ValueError(f"{name} holds no rows")
-        tables.append(table)
-        labels = pa.repeat(label, table.num_rows).dictionary_encode()
-        places.append(pa.table({"label": labels, "number": pa.array(numbers, pa.int64())}))
-    if not tables:
-        raise ValueError(refused(bad, skippable=False))
-    if any(table.schema.metadata != tables[0].schema.metadata for table in tables):
-        tables = [table.replace_schema_metadata(None) for table in tables]
-    try:
-        joined = pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException as error:
-        raise ValueError(f"{source}: its files do not fit together: {one_line(error)}") from None
-    found = Rows(Dataset(joined), pa.concat_tables(places).combine_chunks(), tuple(bad))
-    notes += _encodings(decoded)
-    if skipped:
-        shown = "; ".join(skipped[:3]) + ("; ..." if len(skipped) > 3 else "")
-        notes.append(f"{source}: left out, not text or not in a conversation: {shown}")
-    if suffixes <= {".yml", ".yaml"}:
-        pairs = zip(*(joined[name].to_pylist() for name in ("source", "target")), strict=True)
-        first: dict[tuple[str, str], int] = {}
-        for position, pair in enumerate(pairs):
-            first.setdefault(pair, position)
-        if len(first) < joined.num_rows:
-            notes.append(f"{source}: {len(first)} distinct of {joined.num_rows} exchanges")
-            found = found.take(list(first.values()))
-    return found
-
-
-def read_rows(source: str, notes: list[str]) -> list[Row]:
-    """The rows of files in any format that training reads.
-
-    Raises: ValueError in one line for a row that cannot be read.
-    """
-    rows = from_files(source, notes)
-    if rows.bad:
-        raise ValueError(refused(rows.bad, skippable=False))
-    read: list[Row] = rows.dataset.to_list()
-    return read
-
-
-def read_texts(source: str, notes: list[str]) -> list[tuple[str, str]]:
-    """The name and the text of each of these files, decoded as for training."""
-    decoded: dict[str, list[str]] = {}
-    texts = [(name, _text(path, name, None, decoded)) for path, name in _find(source)]
-    notes += _encodings(decoded)
-    return texts
-
-
-def _encodings(decoded: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """A note on each encoding that was told by a file's bytes."""
-    for taken, lines in decoded.items():
-        more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
-        yield (
-            f"{lines[0]}{more}: read as {taken}; if that is wrong, name the encoding: "
-            "--data.encoding NAME"
-        )
+            good.append((number, row))
+    return good, faults
 
 
 def _misfit(row: Row, kinds: Mapping[str, Kinds]) -> str | None:
-    """What is wrong with the first column of a row that has none of these types."""
-    for column, wanted in kinds.items():
-        if fault := fault_of(row.get(column), wanted):
+    """What is wrong with the first column of a row that does not have its type. None: nothing."""
+    for column, column_kinds in kinds.items():
+        if fault := fault_of(row.get(column), column_kinds):
             return f"{column} is {fault}"
     return None
 
 
-def _read(text: str, name: str, suffix: str, skipped: list[str]) -> tuple[str, Iterator[Numbered]]:
-    """The rows of a text file, and the label before their numbers."""
-    match suffix:
-        case ".jsonl" | ".ndjson":
-            return f"{name}, line", _json_lines(text)
-        case ".json":
-            return f"{name}, row", _json_list(text, name)
-        case ".csv":
-            header = text[:10_000].lstrip().partition("\n")[0]
-            # Where the comma is decimal, spreadsheets write semicolons.
-            separator = next((mark for mark in ",;\t" if mark in header), ",")
-            return f"{name}, row", _table_rows(text, name, separator)
-        case ".tsv":
-            return f"{name}, row", _table_rows(text, name, "\t")
-        case ".txt":
-            return name, iter([(None, {"text": text})])
-        case ".conll":
-            return f"{name}, line", _sentences(text, name)
-        case ".yml" | ".yaml":
-            return f"{name}, line", _conversations(text, name, skipped)
-    raise ValueError(f"{name}: unknown suffix {suffix!r}; known: {' '.join(SUFFIXES)}")
+def _joined(tables: list[pa.Table], source: str) -> pa.Table:
+    import pyarrow as pa
+
+    if any(table.schema.metadata != tables[0].schema.metadata for table in tables):
+        tables = [table.replace_schema_metadata(None) for table in tables]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise ValueError(f"{source}: its files do not fit together: {one_line(error)}") from None
+
+
+def _distinct(rows: Rows, source: str, notes: list[str]) -> Rows:
+    """The rows of conversations, each exchange once."""
+    first: dict[tuple[str, str], int] = {}
+    exchanges = zip(rows.dataset["source"], rows.dataset["target"], strict=True)
+    for number, exchange in enumerate(exchanges):
+        first.setdefault(exchange, number)
+    if len(first) == len(rows.dataset):
+        return rows
+    notes.append(f"{source}: {len(first)} distinct of {len(rows.dataset)} exchanges")
+    return rows.take(list(first.values()))
 
 
 def _text(path: Path, name: str, encoding: str | None, decoded: dict[str, list[str]]) -> str:
-    """A file's text, its line ends as they are, without a byte order mark. Where it is not UTF-8
-    its encoding is noted in `decoded`, with a line to judge it by."""
+    """The text of a file, with its line ends as they are and without a byte order mark.
+
+    `decoded`: takes the encoding of a file that is not UTF-8, with a line to judge it by.
+    """
     try:
         data = path.read_bytes()
         if path.suffix == ".gz" or data.startswith(b"\x1f\x8b"):
             data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{name} cannot be read: {one_line(error)}") from None
-    found = decode(data, name, encoding)
-    if not found.text.strip():
+    content = decode(data, name, encoding)
+    if not content.text.strip():
         raise ValueError(f"{name} is empty")
-    if found.encoding is not None:
-        line, shown = first_foreign_line(found.text)
-        decoded.setdefault(found.encoding, []).append(f"{name}, line {line} {shown}")
-    return found.text
+    if content.encoding is not None:
+        line, shown = first_foreign_line(content.text)
+        decoded.setdefault(content.encoding, []).append(f"{name}, line {line} {shown}")
+    return content.text
 
 
-class _Twice(ValueError):
-    """A key that stands twice in one JSON object."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> Row:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise _Twice(f"the key {twice!r:.60} stands twice in one object; only one can count")
-    return row
-
-
-def _json_lines(text: str) -> Iterator[Numbered]:
-    for number, line in enumerate(text.split("\n"), start=1):  # splitlines cuts inside strings
-        if line.strip():
-            try:
-                row = json.loads(line, object_pairs_hook=_object)
-            except json.JSONDecodeError as error:
-                there = short(line[error.pos : error.pos + 30])
-                yield number, f"not JSON: {error.msg} at column {error.colno}, {there}"
-            except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 1,000 lists
-                yield number, one_line(error)
-            else:
-                yield number, row if isinstance(row, dict) else f"{short(row)} is not a JSON object"
-
-
-def _json_list(text: str, name: str) -> Iterator[Numbered]:
-    try:
-        rows = json.loads(text, object_pairs_hook=_object)
-    except json.JSONDecodeError as error:
-        lines = " (one object a line? name it .jsonl)" if error.msg == "Extra data" else ""
-        raise ValueError(f"{name}, line {error.lineno}: not JSON: {error.msg}{lines}") from None
-    except _Twice as error:
-        if not text.lstrip().startswith("["):
-            raise ValueError(f"{name}: {error}") from None
-        rows = list(_one_by_one(text))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{name}: {one_line(error)}") from None
-    if not isinstance(rows, list):
-        raise ValueError(f"{name} holds {short(rows)}, not a list of objects")
-    for number, row in enumerate(rows, start=1):
-        fault = str(row) if isinstance(row, _Twice) else f"{short(row)} is not a JSON object"
-        yield number, row if isinstance(row, dict) else fault
-
-
-def _one_by_one(text: str) -> Iterator[Any]:
-    """The values of a list that is sound JSON, and for one with a key that stands twice the error,
-    which says its line."""
-    strict, plain = json.JSONDecoder(object_pairs_hook=_object), json.JSONDecoder()
-    between = re.compile(r"[\s,]*")
-    at = text.index("[") + 1
-    while text[at := between.match(text, at).end()] != "]":  # type: ignore[union-attr]  # it matches
-        try:
-            value, end = strict.raw_decode(text, at)
-        except _Twice as error:
-            line = text.count("\n", 0, at) + 1
-            value, (_, end) = _Twice(f"{error} (line {line})"), plain.raw_decode(text, at)
-        yield value
-        at = end
-
-
-def _table_rows(text: str, name: str, delimiter: str) -> Iterator[Numbered]:
-    csv.field_size_limit(2**31 - 1)  # the default, 128 KiB, is shorter than a document
-    # strict: else a quote that is never closed swallows the rest of the file, silently
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    number, header = 0, None
-    while True:
-        number += 1
-        try:
-            values = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise ValueError(
-                f"{name}, row {number} (to line {reader.line_num}): {error}; "
-                'a value with quotes in it is quoted and they are doubled: "say ""hi"""'
-            ) from None
-        if not values:  # a blank line
-            continue
-        if header is None:
-            header = [column.strip() for column in values]
-            twice = sorted({column for column in header if column and header.count(column) > 1})
-            if twice:
-                raise ValueError(f"{name}: column {', '.join(twice)} stands twice in its header")
-        elif len(values) != len(header):
-            columns = f"{len(values)} values where the header has {len(header)} columns"
-            yield number, f"{columns}; quote a value that holds the separator"
-        else:
-            # A column without a name is a spreadsheet's empty one or a data frame's row number.
-            yield number, {key: value for key, value in zip(header, values, strict=True) if key}
-
-
-def _sentences(text: str, name: str) -> Iterator[Numbered]:
-    """CoNLL's sentences; numbered by the line of the first word."""
-    words: list[str] = []
-    tags: list[str] = []
-    for number, line in enumerate([*text.split("\n"), ""], start=1):
-        line = line.strip(" \t\r")
-        values = line.split("\t" if "\t" in line else " ")
-        if not line:
-            if words:
-                yield number - len(words), {"tokens": words, "tags": tags}
-            words, tags = [], []
-        elif len(values) == 1:
-            raise ValueError(
-                f"{name}, line {number}: {short(values[0])} alone; write a word and its tag on "
-                "each line, and a blank line after a sentence"
-            )
-        elif values[0] != "-DOCSTART-":  # CoNLL-2003's mark of a new document
-            words.append(values[0])
-            tags.append(values[-1])
-
-
-def _conversations(text: str, name: str, skipped: list[str]) -> Iterator[Numbered]:
-    """Each line of a conversation with the one after it, stripped; numbered by the first's line."""
-    import yaml
-
-    # Nodes, not values: what is written stays (No is not False, 1984 is text) and has a line.
-    try:
-        root = yaml.compose(text, yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{name}: not YAML: {one_line(error)}") from None
-    parts = {}
-    if isinstance(root, yaml.MappingNode):
-        parts = {str(key.value): value for key, value in root.value}
-    conversations = parts.get("conversations")
-    if not isinstance(conversations, yaml.SequenceNode):
-        raise ValueError(f"{name} has no list `conversations` (ChatterBot's training format)")
-    categories = parts.get("categories")
-    category = Path(name).stem
-    if isinstance(categories, yaml.SequenceNode) and categories.value:
-        category = str(categories.value[0].value)
-    for conversation in conversations.value:
-        if not isinstance(conversation, yaml.SequenceNode):
-            skipped.append(f"{name}, line {conversation.start_mark.line + 1}")
-            continue
-        before = None
-        for node in conversation.value:
-            said = node.value.strip() if isinstance(node, yaml.ScalarNode) else ""
-            line = node.start_mark.line + 1
-            if not said or node.tag == "tag:yaml.org,2002:null":
-                skipped.append(f"{name}, line {line}")
-                before = None
-                continue
-            if before is not None:
-                yield before[0], {"source": before[1], "target": said, "category": category}
-            before = (line, said)
-
-
-def _columnar(path: Path, name: str, suffix: str) -> pa.Table:
-    """A file of Parquet, or of Arrow: a stream, as `datasets` writes it, or what Arrow calls a
-    file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        if suffix == ".parquet":
-            return pq.read_table(path)
-        source = pa.memory_map(str(path))
-        opened = pa.ipc.open_file if source.read(6) == b"ARROW1" else pa.ipc.open_stream
-        source.seek(0)
-        return opened(source).read_all()
-    except (pa.ArrowException, OSError) as error:
-        kind = "Parquet" if suffix == ".parquet" else "Arrow"
-        raise ValueError(f"{name}: not {kind}: {one_line(error)}") from None
-
-
-def _arrow(rows: Sequence[Row], spots: Sequence[str]) -> pa.Table:
-    """Rows as columns; a key that a row lacks is None there."""
-    import pyarrow as pa
-
-    unfit = (pa.ArrowException, OverflowError, UnicodeEncodeError)
-
-    def fits(values: list[Any]) -> bool:
-        try:
-            pa.array(values)
-        except unfit:
-            return False
-        return True
-
-    columns = {}
-    for name in dict.fromkeys(key for row in rows for key in row):
-        values = [row.get(name) for row in rows]
-        try:
-            columns[name] = pa.array(values)
-        except unfit as error:
-            # Arrow does not say which row: the first whose values up to it do not fit together
-            at = bisect_left(range(len(values)), True, key=lambda i: not fits(values[: i + 1]))
-            fault = f"{spots[at]}: {name} is {short(values[at])}, "
-            kind = kind_of(values[at])
-            for before, spot in zip(values[:at], spots, strict=False):
-                if before not in (None, []) and kind_of(before) != kind:
-                    raise ValueError(
-                        f"{fault}{kind}, but {short(before)} ({spot}) is {kind_of(before)}: write "
-                        "them in one way"
-                    ) from None
-            raise ValueError(
-                f"{fault}which does not fit the rows before it: {one_line(error)}"
-            ) from None
-    return pa.table(columns)
-
-
-def placed(label: str, number: int | None) -> str:
-    return label if number is None else f"{label} {number}"
-
-
-def short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def kind_of(value: Any) -> str:
-    kind = KINDS.get(type(value), type(value).__name__)
-    if isinstance(value, list):
-        inside = sorted({kind_of(part) for part in value if part is not None})
-        kind += f" of {' and '.join(inside)}" if inside else ""
-    return kind
-
-
-def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+def _encodings(decoded: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A note on each encoding that was told by the bytes of files."""
+    for encoding, lines in decoded.items():
+        more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
+        yield (
+            f"{lines[0]}{more}: read as {encoding}; if that is wrong, name the encoding: "
+            "--data.encoding NAME"
+        )
