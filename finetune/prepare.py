@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from finetune.data.augment import augmented
 from finetune.methods import Full, LoRA, Partial, PrefixTuning
 from finetune.models import Scratch
 from finetune.shape import Shape
@@ -149,26 +148,12 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
     loaded = recipe.model.load(task.texts(splits.train), head)
     adapted = recipe.method.apply(loaded.model, loaded.tokenizer, always=loaded.fresh)
     shape = Shape.of(adapted.model)
-    rows = splits.named()
-    data = recipe.data
-    if data.augment is not None:
-        if both := set(task.inputs) & set(task.targets):
-            raise ValueError(
-                f"data.augment {data.augment} changes what a model reads, and "
-                f"{type(task).__name__} learns the same column, {', '.join(sorted(both))}: "
-                "leave data.augment out"
-            )
-        rows["train"], note = augmented(
-            splits.train,
-            task.inputs,
-            data.augment,
-            copies=data.augment_copies,
-            rate=data.augment_rate,
-            seed=recipe.training.seed,
-        )
-        splits = replace(splits, notes=(*splits.notes, note))
+    train, notes = recipe.data.augmented(
+        splits, task.inputs, task.targets, task=type(task).__name__, seed=recipe.training.seed
+    )
+    splits = replace(splits, notes=(*splits.notes, *notes))
     encoded = {
         name: task.encode(split, loaded.tokenizer, shape, training=name == "train")
-        for name, split in rows.items()
+        for name, split in (splits.named() | {"train": train}).items()
     }
     return Prepared(recipe, splits, adapted, loaded.tokenizer, shape, encoded, loaded.fresh)

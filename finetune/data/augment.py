@@ -31,15 +31,15 @@ def change(text: str, kind: Change, rate: float, random: Random) -> str:
     words = [text[start:end] for start, end in spans]
     ends = [0, *(end for _, end in spans)]
     spaces = [text[end:start] for end, (start, _) in zip(ends, spans, strict=False)]
-    made = _CHANGES[random.choice(("delete", "swap", "blank")) if kind == "mixed" else kind]
+    change_words = _CHANGES[random.choice(("delete", "swap", "blank")) if kind == "mixed" else kind]
     count = max(1, round(rate * len(words)))
-    return "".join(made(spaces, words, count, random)) + text[ends[-1] :]
+    return "".join(change_words(spaces, words, count, random)) + text[ends[-1] :]
 
 
 def _delete(spaces: list[str], words: list[str], count: int, random: Random) -> list[str]:
-    gone = set(random.sample(range(len(words)), min(count, len(words) - 1)))
-    kept = [i for i in range(len(words)) if i not in gone]
-    # The first word that is left brings no space that was between two.
+    deleted = set(random.sample(range(len(words)), min(count, len(words) - 1)))
+    kept = [i for i in range(len(words)) if i not in deleted]
+    # The first word that is kept has the white space that the text began with.
     return [(spaces[0] if i == kept[0] else spaces[i]) + words[i] for i in kept]
 
 
@@ -66,11 +66,11 @@ _CHANGES: dict[str, Callable[[list[str], list[str], int, Random], list[str]]] = 
 def augmented(
     rows: Dataset, columns: Sequence[str], kind: Change, *, copies: int, rate: float, seed: int
 ) -> tuple[Dataset, str]:
-    """The rows, then up to `copies` copies of each with the texts of `columns` changed, and a line
-    that says how many.
+    """The rows, then up to `copies` changed copies of each, and a note of how many were added.
 
-    What a copy becomes depends on its texts, its number and the seed alone, not on the other rows.
-    A copy that came out like its row or like another copy is left out. Every other column stays.
+    A copy has the texts of `columns` changed and every other column as it is. It depends on its
+    texts, its number and the seed alone, not on the other rows. A copy that equals its row or
+    another copy is left out.
 
     Raises:
         ValueError: a column that holds no text.
@@ -82,27 +82,27 @@ def augmented(
     for column, texts in values.items():
         if not all(isinstance(text, str) for text in texts):
             raise ValueError(f"data.augment changes texts, and the column {column} holds others")
-    taken: list[int] = []
+    copied: list[int] = []  # the number of the row of each copy
     changed: list[tuple[str, ...]] = []
     for number, row in enumerate(zip(*values.values(), strict=True)):
         seen = {row}
         for copy in range(copies):
             random = Random("\0".join([str(seed), str(copy), *row]))
-            made = tuple(change(text, kind, rate, random) for text in row)
-            if made not in seen:
-                seen.add(made)
-                taken.append(number)
-                changed.append(made)
+            texts_of_copy = tuple(change(text, kind, rate, random) for text in row)
+            if texts_of_copy not in seen:
+                seen.add(texts_of_copy)
+                copied.append(number)
+                changed.append(texts_of_copy)
     note = (
-        f"train: {len(taken)} changed copies of its {len(rows)} rows added (augment {kind}, "
+        f"train: {len(copied)} changed copies of its {len(rows)} rows added (augment {kind}, "
         f"{rate:g} of the words of {', '.join(columns)})"
     )
-    if not taken:
+    if not copied:
         return rows, note
-    # In Arrow's own terms: `remove_columns` of an only column loses the rows.
-    table = rows.with_format("arrow")[:].take(taken)
+    # Arrow replaces the columns: `remove_columns` of a data set's only column loses its rows.
+    table = rows.with_format("arrow")[:].take(copied)
     for column, texts in zip(columns, zip(*changed, strict=True), strict=True):
         place = table.schema.get_field_index(column)
-        kind_of_text = table.schema.field(place).type
-        table = table.set_column(place, column, pa.array(texts, kind_of_text))
+        text_type = table.schema.field(place).type
+        table = table.set_column(place, column, pa.array(texts, text_type))
     return concatenate_datasets([rows, Dataset(table, info=rows.info)]), note

@@ -6,7 +6,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from finetune.data.augment import Change
+from finetune.data.augment import Change, augmented
 from finetune.data.columns import check_column, text_columns
 from finetune.data.encodings import check_encoding
 from finetune.data.files import from_files, in_saved_folders, means_files
@@ -76,9 +76,9 @@ class Data:
     def overridden(self, **changes: Any) -> Data:
         """These data with fields changed by a user.
 
-        Files as a new `train` are other data: what described the old ones (name, config, revision,
-        validation, test, columns, encoding, group, language) falls back to its default unless
-        changed too.
+        Files as a new `train` are other data: the fields that described the old data (name, config,
+        revision, validation, test, columns, encoding, group, language) get their defaults, unless
+        they are changed too.
         """
         train = changes.get("train", self.train)
         if train != self.train and changes.get("name") is None and means_files(train):
@@ -93,12 +93,13 @@ class Data:
         inputs: Sequence[str] | None = None,
         columns: Mapping[str, Kinds] | None = None,
     ) -> Splits:
-        """Every split, checked for what can be checked without a task.
+        """Every split, checked for all that needs no task.
 
-        `inputs`: the columns (after renaming) that make two rows the same question: by them rows
-        are carved and leaks counted. None: every column of text.
-        `columns`: the columns (after renaming) that each row has to have, and their types; None:
-        only whole lines can be bad rows.
+        Args:
+            inputs: the columns, after renaming, that make two rows the same question. Rows are
+                carved and leaks are counted by them. None: every column of text.
+            columns: the columns, after renaming, that each row must have, and their types. None:
+                only whole lines can be bad rows.
 
         Raises:
             ValueError: in one line, what the user has to mend, and where.
@@ -140,6 +141,34 @@ class Data:
             sources={split: sources.get(split, self.train) for split in rows},
             notes=notes,
         )
+
+    def augmented(
+        self, splits: Splits, inputs: Sequence[str], targets: Sequence[str], *, task: str, seed: int
+    ) -> tuple[Dataset, tuple[str, ...]]:
+        """The training rows with the changed copies that `augment` asks for, and notes on them.
+        Nothing else changes: validation, test and baselines keep the rows of `splits`.
+
+        `task`: its name, for the message.
+
+        Raises:
+            ValueError: an input is also a target, or holds no text.
+        """
+        if self.augment is None:
+            return splits.train, ()
+        if both := set(inputs) & set(targets):
+            raise ValueError(
+                f"data.augment {self.augment} changes what a model reads, and {task} learns the "
+                f"same column, {', '.join(sorted(both))}: leave data.augment out"
+            )
+        rows, note = augmented(
+            splits.train,
+            inputs,
+            self.augment,
+            copies=self.augment_copies,
+            rate=self.augment_rate,
+            seed=seed,
+        )
+        return rows, (note,)
 
     def _rows(
         self, sources: Mapping[str, str], needed: Mapping[str, Kinds], notes: list[str]

@@ -108,6 +108,22 @@ def test_a_column_that_holds_no_text_is_refused() -> None:
         augmented(rows, ["tokens"], "delete", copies=1, rate=0.1, seed=0)
 
 
+def test_augmented_rows_are_a_view_beside_the_splits(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(
+        "\n".join(json.dumps({"source": f"{i} b c d", "target": str(i)}) for i in range(9))
+    )
+    data = Data(train=str(tmp_path / "rows.jsonl"), validation_fraction=0, augment="swap")
+    splits = data.load()
+    rows, notes = data.augmented(splits, ["source"], ["target"], task="Completion", seed=0)
+    assert (len(splits.train), len(rows), len(notes)) == (9, 18, 1)
+    with pytest.raises(ValueError, match="and Completion learns the same column, source: leave"):
+        data.augmented(splits, ["source"], ["source"], task="Completion", seed=0)
+    plain = replace(data, augment=None)
+    unchanged, notes = plain.augmented(splits, ["source"], ["source"], task="Completion", seed=0)
+    assert unchanged is splits.train
+    assert notes == ()
+
+
 # ------------------------------------------------------------------------------ in a run
 
 
