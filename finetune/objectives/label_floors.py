@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from finetune.bio import OUTSIDE, repaired
 from finetune.scores.labels import label_scores, one_hot
 
 if TYPE_CHECKING:
@@ -115,12 +116,4 @@ def word_tags(
         for word, tag in zip(words, tags, strict=True):
             seen[word.lower()][tag] += 1
     usual = {word: counts.most_common(1)[0][0] for word, counts in seen.items()}
-    found = []
-    for words in tokens:
-        tags = [usual.get(word.lower(), "O") for word in words]
-        for place, tag in enumerate(tags):
-            before = tags[place - 1] if place else "O"
-            if tag.startswith("I-") and before[2:] != tag[2:]:
-                tags[place] = f"B-{tag[2:]}"
-        found.append(tags)
-    return found
+    return [repaired([usual.get(word.lower(), OUTSIDE) for word in words]) for words in tokens]

@@ -9,6 +9,7 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from finetune.bio import OUTSIDE, continues, repaired
 from finetune.shape import Head
 from finetune.tasks.classification import (
     SHOWN,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from finetune.data import Splits
     from finetune.shape import Shape
 
-OUTSIDE = "O"
 LONGEST = 5_000_000
 """Characters of a row: the whole of it is read at once, which takes 300 bytes for each."""
 
@@ -243,7 +243,7 @@ class Tagging:
                     f", not O, B-TYPE or I-TYPE, at {word!r:.40}; other schemes have to be written "
                     "so: S- and U- as B-, E- and L- as I-, numbers by their names"
                 )
-            elif tag.startswith("I-") and before[2:] != tag[2:]:
+            elif tag.startswith("I-") and not continues(tag, before):
                 fault = (
                     f" after {before!r:.40}, at {word!r:.40}: an entity begins with B-; {REPAIR}"
                 )
@@ -268,8 +268,5 @@ class Tagging:
             if words_are_text:
                 words = words[0].split() if listed is None else written_list(words[0]) or []
             if self.repair:
-                for number, tag in enumerate(tags):
-                    before = tags[number - 1] if number else OUTSIDE
-                    if tag.startswith("I-") and before[2:] != tag[2:]:
-                        tags[number] = f"B-{tag[2:]}"
+                tags = repaired(tags)
             yield words, tags

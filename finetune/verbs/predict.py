@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.bio import entities
 from finetune.evaluation.words import Word, occlusion
 from finetune.prompts import Prompt, as_rows, recipe_of
 from finetune.tasks import Classification, Completion, Tagging
@@ -77,12 +78,11 @@ def predict(
 def lines(found: Mapping[str, Any]) -> list[str]:
     """One text's labels as a terminal shows them."""
     if "entities" in found:
-        entities = found["entities"]
-        return [
-            found["text"],
-            *(f"  {one['type']}: {one['text']}  ({one['probability']:.3f})" for one in entities),
-            *([] if entities else ["  (none)"]),
+        shown = [
+            f"  {entity['type']}: {entity['text']}  ({entity['probability']:.3f})"
+            for entity in found["entities"]
         ]
+        return [found["text"], *(shown or ["  (none)"])]
     if "labels" in found:
         chosen = [f"{name} {found['probabilities'][name]:.3f}" for name in found["labels"]]
         return [f"{', '.join(chosen) or '(none)'}\t{found['text']}"]
@@ -288,22 +288,14 @@ def _entities(
 def _joined(
     text: str, spans: Sequence[Span], tags: Sequence[tuple[str, float]]
 ) -> list[dict[str, Any]]:
-    """Entities: a B-, or an I- that continues nothing, and the I- of its type after it."""
-    entities: list[dict[str, Any]] = []
-    chances: list[list[float]] = []
-    before = "O"
-    for (start, end), (tag, chance) in zip(spans, tags, strict=True):
-        if tag.startswith("I-") and before[2:] == tag[2:]:
-            entities[-1]["end"] = end
-            chances[-1].append(chance)
-        elif tag[:2] in ("B-", "I-"):
-            entities.append({"type": tag[2:], "start": start, "end": end})
-            chances.append([chance])
-        before = tag
-    for entity, of in zip(entities, chances, strict=True):
-        entity["text"] = text[entity["start"] : entity["end"]]
-        entity["probability"] = round(sum(of) / len(of), 6)
-    return entities
+    """The entities of a text, from its words and their tags with probabilities."""
+    joined = []
+    for kind, first, last in entities([tag for tag, _ in tags]):
+        start, end = spans[first][0], spans[last][1]
+        chances = [chance for _, chance in tags[first : last + 1]]
+        entity = {"type": kind, "start": start, "end": end, "text": text[start:end]}
+        joined.append(entity | {"probability": round(sum(chances) / len(chances), 6)})
+    return joined
 
 
 def _probabilities(

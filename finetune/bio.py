@@ -1,0 +1,36 @@
+"""BIO tags of entities: O, B-TYPE for the first word of an entity, I-TYPE for its other words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+OUTSIDE = "O"
+"""The tag of a word that is in no entity."""
+
+
+def continues(tag: str, before: str) -> bool:
+    """Whether `tag` is an I- of the entity that the tag before it belongs to."""
+    return tag.startswith("I-") and before in (tag, f"B-{tag[2:]}")
+
+
+def repaired(tags: Sequence[str]) -> list[str]:
+    """The tags, with B- for each I- that continues nothing."""
+    pairs = zip([OUTSIDE, *tags], tags, strict=False)
+    return [
+        f"B-{tag[2:]}" if tag.startswith("I-") and not continues(tag, before) else tag
+        for before, tag in pairs
+    ]
+
+
+def entities(tags: Sequence[str]) -> list[tuple[str, int, int]]:
+    """The type of each entity, and its first and last word.
+
+    An I- that continues nothing begins an entity. A tag of another scheme is in none.
+    """
+    spans: list[tuple[str, int, int]] = []
+    for word, tag in enumerate(repaired(tags)):
+        if tag.startswith("B-"):
+            spans.append((tag[2:], word, word))
+        elif tag.startswith("I-"):
+            spans[-1] = (*spans[-1][:2], word)
+    return spans
