@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from finetune.data.splits import scored_split
 from finetune.generation import check_prompts, generate
 from finetune.objectives.label_floors import character_svm, majority, word_tags
 from finetune.objectives.text_floors import nearest_targets, unigram_nats
@@ -44,14 +45,9 @@ class Floor:
     """Of the task's own metric, by example; empty where the floor has no such score."""
 
 
-def scored_split(prepared: Prepared) -> str | None:
-    """The split whose scores a run reports: test, else validation, else none."""
-    return next((name for name in ("test", "validation") if name in prepared.encoded), None)
-
-
 def check(prepared: Prepared) -> None:
     """Refuses, before anything is trained, what could not be generated after it."""
-    split = scored_split(prepared)
+    split = scored_split(prepared.encoded)
     if split is not None and prepared.recipe.task.generates:
         prompts = [example.prompt or () for example in prepared.encoded[split].examples]
         check_prompts(prepared.model, prepared.tokenizer, prompts, prepared.recipe.decoding)

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
+from finetune.data.splits import scored_split
 from finetune.evaluation.paired import FEWEST, Difference, difference, of_rows
 from finetune.reports.diagnosis import below
 from finetune.verbs.run import Run, is_finished
@@ -222,7 +223,7 @@ def _named(runs: Sequence[Run], taken: Set[str]) -> list[Run]:
 def _check_split(hashes: Mapping[str, Mapping[str, str]]) -> None:
     """Of each arm or run, its splits' hashes by name."""
     scored = {
-        name: next(((split, of[split]) for split in ("test", "validation") if split in of), None)
+        name: [(split, of[split]) for split in of if split == scored_split(of)]
         for name, of in hashes.items()
     }
     first, *others = scored

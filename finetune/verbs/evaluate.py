@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from finetune.data.splits import scored_split
 from finetune.evaluation.context import ContextLoss, check_context, context_loss
 from finetune.evaluation.evaluate import Evaluation, check, evaluate
 from finetune.methods import Adapted
@@ -174,7 +175,7 @@ def _open(name: str, recipe: Recipe, split: str | None) -> Opened:
     splits.require(recipe.task.columns)
     there = splits.named()
     if split is None:
-        split = next((one for one in ("test", "validation") if one in there), None)
+        split = scored_split(there)
         if split is None:
             raise ValueError(f"{name} has neither test nor validation data: --split train")
     if split not in there:

@@ -16,13 +16,13 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.data.splits import scored_split
 from finetune.evaluation.evaluate import (
     Evaluation,
     Quality,
     check,
     evaluate,
     floors,
-    scored_split,
 )
 from finetune.models import Pretrained
 from finetune.models.saved import HEAD
@@ -250,7 +250,7 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
     if is_first():
         print_prepared(prepared)
     trainer = FinetuneTrainer(prepared, args)
-    scored = scored_split(prepared)
+    scored = scored_split(prepared.encoded)
     before = _before(folder, trainer, prepared, scored)
 
     checkpoint = on_first(lambda: sound_checkpoint(folder / "checkpoints"))
