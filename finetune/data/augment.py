@@ -19,11 +19,11 @@ BLANK = "_"
 
 
 def change(text: str, kind: Change, rate: float, random: Random) -> str:
-    """`text` with `rate` of its words changed, but at least one; white space stays with its word.
+    """`text` with the share `rate` of its words changed, at least one. White space stays in place.
 
-    delete and swap: Wei & Zou 2019 (delete with a fixed count, where they draw for each word).
-    blank, the dropout of words: Xie et al. 2017. mixed: one of the three. A text of one word is
-    only ever blanked: there is no order, and nothing would be left.
+    delete and swap: Wei & Zou 2019 (here a fixed number of words is deleted; they draw for each
+    word). blank, word dropout: Xie et al. 2017. mixed: one of the three. Of a text of one word,
+    nothing is deleted and nothing is swapped.
     """
     spans = spaced_words(text)
     if not spans:

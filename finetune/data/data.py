@@ -25,14 +25,14 @@ class Data:
     Files: JSONL, JSON (a list of objects), CSV (with semicolons or tabs too), TSV, Parquet, Arrow,
     TXT (a file is one document, in the column `text`), CoNLL (a word a line and its tag in the last
     column, a blank line after a sentence: `tokens`, `tags`) and YAML conversations in ChatterBot's
-    format (`source`, `target`, `category`); those of text also compressed by gzip, and in other
-    encodings than UTF-8. A folder that the datasets library wrote by `save_to_disk` is read too; of
-    one with several splits, those named train, validation and test, unless others are given.
+    format (`source`, `target`, `category`). Files of text may be compressed by gzip, and may have
+    another encoding than UTF-8. A folder that the datasets library wrote by `save_to_disk` is read
+    too. If it has several splits, its train, validation and test are used, unless others are given.
     `package:NAME/path` is a path inside an installed package.
     """
 
     name: str | None = None
-    """A data set on the Hub, whose splits train, validation and test then name. None: files."""
+    """A data set on the Hub; train, validation and test then name its splits. None: files."""
     _: KW_ONLY
     config: str | None = None
     """A subset of the Hub's data set."""
@@ -43,7 +43,7 @@ class Data:
     validation: str | None = None
     """Like train; None: carved from train."""
     test: str | None = None
-    """Like train; None: carved from train where test_fraction says so."""
+    """Like train; None: carved from train if test_fraction is above 0."""
     # Not Mapping or dict: tyro makes one flag for each key of a default of those two types, and
     # `--data.columns THEIRS OURS` would be unknown in a recipe that renames something.
     columns: MutableMapping[str, str] = field(default_factory=dict)
@@ -52,8 +52,8 @@ class Data:
     """The encoding of files that are not UTF-8, such as gb18030 or cp1252. None: told by a file's
     bytes where they leave no doubt, with a note; else the file is refused."""
     on_bad_row: Literal["error", "skip"] = "error"
-    """What is done about rows with an empty or unfit value in a column that the task needs, and
-    about lines of a file that are no rows. skip: they are left out of every split, counted, and the
+    """What happens to rows with an empty or unfit value in a column that the task needs, and
+    to lines of a file that are no rows. skip: they are left out of every split, counted, and the
     first are named."""
     group: str | None = None
     """Rows with the same value here never stand in two carved splits, e.g. the id of a document."""
@@ -62,12 +62,12 @@ class Data:
     test_fraction: float = 0.0
     """The share of train that becomes test where none is given."""
     limit: int | None = None
-    """At most so many training rows, chosen by their hash: the same for every method and seed."""
+    """The most training rows, chosen by their hash: the same for every method and seed."""
     augment: Change | None = None
-    """Changed copies of the training rows are trained on beside them: words of the inputs deleted,
-    swapped, blanked out, or one of these drawn for each copy. An epoch is so much longer."""
+    """Adds changed copies of the training rows, which make an epoch longer. Words of the inputs are
+    deleted, swapped or blanked out; mixed: one of these is drawn for each copy."""
     augment_copies: int = 1
-    """At most so many of each row."""
+    """The most changed copies of each row."""
     augment_rate: float = 0.1
     """The share of a text's words that a copy changes; at least one word."""
     language: str | None = None

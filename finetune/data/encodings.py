@@ -1,4 +1,4 @@
-"""The text of a file in any encoding: decoded where the encoding is certain, refused elsewhere."""
+"""The text of a file in any encoding: decoded if the encoding is certain, else refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TRADITIONAL = frozenset(
     "產話給門兒東聲員論處義幾認條氣題爾別變總電數報結務場計資許統區隊決馬書則聽卻達強難權設記類據"
     "邊張該規萬覺術領確傳師觀讓識帶導爭運評質價買賣歡謝請嗎錯無於著樂師網愛歲麗灣親寫讀語訊號"
 )
-"""The same for traditional Chinese: those that are written in another way."""
+"""The commonest characters of traditional Chinese that simplified Chinese writes differently."""
 KOREAN = frozenset(
     "니는다이하을가은어지저있아습의요에고나로너해그수기입제를것한무정사인신합만야게프당까없스말서할않대리"
     "엇적들자라좋구심도마터시감주모장학분생부소트일드전안화세느과거으뭐경면컴보우각미행래했문동상용든실"
@@ -59,17 +59,17 @@ CENTRAL_LETTERS = (
     "čćđšž",
 )
 CYRILLIC_LETTERS = ("оеаинтсрвлкмдпу", "оаіниітверсклудмпя")
-"""The frequent letters alone: one Cyrillic encoding turns letters into letters of another."""
+"""Frequent letters only: read in another Cyrillic encoding, letters become other letters."""
 LATIN_PUNCTUATION = frozenset("“”‘’–—…€«»°§")
 
 CERTAIN = 8
-"""Characters beyond ASCII that a certain decision needs at least."""
+"""The least characters beyond ASCII in a text whose encoding is taken as certain."""
 SHARE = 0.45
-"""The share of them that must be common in the language."""
+"""The least share of them that is common in the language."""
 MARGIN = 0.15
-"""The lead that this share must have over the next likeliest encoding's."""
+"""The least lead of this share over that of the next likeliest encoding."""
 SAMPLE = 20_000
-"""Bytes, in lines that are not ASCII, by which the encoding is told."""
+"""Bytes that are read to tell the encoding, from lines that are not ASCII."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Candidate:
     common: tuple[frozenset[str], ...]
     """A set for each language."""
     double_byte: bool = False
-    """Most bytes that mean something else cannot be decoded at all; a single-byte encoding decodes
+    """Whether text of another encoding mostly cannot be decoded. A single-byte encoding decodes
     nearly everything, which proves nothing."""
 
 
@@ -192,7 +192,7 @@ def check_encoding(encoding: str) -> None:
 
 
 def first_foreign_line(text: str) -> tuple[int, str]:
-    """The number of the first line that is not ASCII, and what of it is around that place."""
+    """The number of the first line that is not ASCII, and the part of it that a message shows."""
     at = next((place for place, char in enumerate(text) if char > "\x7f"), 0)
     start, end = text.rfind("\n", 0, at) + 1, text.find("\n", at)
     line = text[start : end if end >= 0 else None].strip()
@@ -217,7 +217,7 @@ def _place(data: bytes, offset: int) -> str:
 
 
 def _around(line: str) -> str:
-    """What is shown of a line: the part around its first character beyond ASCII."""
+    """The part of a line that a message shows: around its first character beyond ASCII."""
     at = next((place for place, char in enumerate(line) if char > "\x7f"), 0)
     start = max(at - 15, 0)
     part = line[start : start + 45]
@@ -232,7 +232,8 @@ def _sequences(data: bytes) -> tuple[int, int]:
 
 
 def _without_mark(data: bytes) -> Decoded | None:
-    """UTF-16 without a byte order mark. Text in any other encoding has no zero bytes."""
+    """The text of UTF-16 without a byte order mark. Text in no other encoding has zero bytes. None:
+    it is not text."""
     common = ASCII | LATIN | CYRILLIC | JAPANESE | KOREAN | PUNCTUATION
     for encoding in ("utf-16-le", "utf-16-be"):
         try:
@@ -254,7 +255,7 @@ class _Reading:
 
 
 def _ranked(data: bytes) -> list[_Reading]:
-    """What the candidates make of the lines that are not ASCII, the likeliest first."""
+    """The lines that are not ASCII as each candidate decodes them, the likeliest first."""
     lines: list[bytes] = []
     size = 0
     for line in data.split(b"\n"):  # no byte of a longer character in these encodings

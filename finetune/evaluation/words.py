@@ -1,4 +1,4 @@
-"""The words that a label hangs on, for any classifier: what it loses when a word is left out."""
+"""The weight of each word of a text for a label, by what the label loses without the word."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ import numpy.typing as npt
 from finetune.words import Span
 
 Classifier = Callable[[list[str]], npt.ArrayLike]
-"""From texts to probabilities, (texts, classes)."""
+"""A function from texts to probabilities, shape (texts, classes)."""
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a text, which it is from `start` to `end`."""
+    """A word that stands in a text from `start` to `end`."""
 
     text: str
     start: int
     end: int
     weights: tuple[float, ...]
-    """For each label asked about, by how many nats its log odds fall without the word; below 0 the
-    word speaks against it."""
+    """For each label asked about, how many nats its log odds fall without the word. Below 0: the
+    word speaks against the label."""
 
 
 def occlusion(
     probabilities: Classifier, text: str, labels: Sequence[int], spans: Sequence[Span]
 ) -> list[Word]:
-    """The words of `text` that stand at `spans`, weighed for the classes `labels`.
+    """The words at `spans` of `text`, with their weights for the classes `labels`.
 
-    One word at a time is left out (Li et al. 2016, "Understanding neural networks through
-    representation erasure"), and weighs what the label's log odds lose (the weight of evidence of
-    Robnik-Šikonja & Kononenko 2008): of a sure classifier the probability hardly moves, its odds
-    do. As many texts to classify as there are words, and one. Of words that say the same thing
-    twice, each alone weighs little. A text of one word leaves the empty text.
+    Each word is left out once (Li et al. 2016, "Understanding neural networks through
+    representation erasure"). Its weight is what the label's log odds lose (the weight of evidence of
+    Robnik-Šikonja & Kononenko 2008): the probability of a sure classifier hardly moves, its odds
+    do. One text more than there are words is classified. If two words say the same thing, each has
+    little weight. A text of one word leaves the empty text.
     """
     if not spans:
         return []
     texts = [text, *(_without(text, start, end) for start, end in spans)]
     chances = np.asarray(probabilities(texts), dtype=np.float64)[:, list(labels)]
-    least = np.finfo(np.float64)
-    odds = np.log(np.maximum(chances, least.tiny)) - np.log(np.maximum(1 - chances, least.epsneg))
+    limits = np.finfo(np.float64)
+    odds = np.log(np.maximum(chances, limits.tiny)) - np.log(np.maximum(1 - chances, limits.epsneg))
     lost = odds[0] - odds[1:]  # (words, labels)
     return [
         Word(text[start:end], start, end, tuple(weights))
@@ -51,7 +51,7 @@ def occlusion(
 
 
 def _without(text: str, start: int, end: int) -> str:
-    """`text` without a word and, where it stood between two, without the space before it."""
+    """`text` without a word, and without the space before it if it stood between two words."""
     before, after = text[:start], text[end:]
     if not before.strip():
         return after.lstrip()
