@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.bio import entities
-from finetune.evaluation.words import Word, occlusion
+from finetune.evaluation.occlusion import Word, occlusion
 from finetune.prompts import Prompt, as_rows, recipe_of
 from finetune.tasks import Classification, Completion, Tagging
 from finetune.tasks.completion import read_after
