@@ -32,10 +32,10 @@ def occlusion(
     """The words at `spans` of `text`, with their weights for the classes `labels`.
 
     Each word is left out once (Li et al. 2016, "Understanding neural networks through
-    representation erasure"). Its weight is what the label's log odds lose (the weight of evidence of
-    Robnik-Šikonja & Kononenko 2008): the probability of a sure classifier hardly moves, its odds
-    do. One text more than there are words is classified. If two words say the same thing, each has
-    little weight. A text of one word leaves the empty text.
+    representation erasure"). Its weight is what the label's log odds lose (the weight of evidence
+    of Robnik-Šikonja & Kononenko 2008): the probability of a sure classifier hardly moves, its
+    odds do. One text more than there are words is classified. If two words say the same thing,
+    each has little weight. A text of one word leaves the empty text.
     """
     if not spans:
         return []
