@@ -31,7 +31,7 @@ def main() -> None:
     from transformers import T5Config, T5ForConditionalGeneration
 
     from finetune import IA3, LoRA, Pretrained
-    from finetune.models import auto_class
+    from finetune.models.heads import auto_class
     from finetune.models.saved import Saved
     from finetune.prepare import prepare
     from finetune.studies import load

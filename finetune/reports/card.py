@@ -7,7 +7,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.models import BUNDLED, Pretrained
+from finetune.models import Pretrained
+from finetune.models.pretrained import BUNDLED
 from finetune.models.saved import HEAD
 from finetune.reports.diagnosis import below
 from finetune.reports.tables import BELOW, NOTE, SHOWN, number, shown
