@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 import regex  # type: ignore[import-untyped]  # ships no types
 
-from finetune.augment import UNSPACED
 from finetune.scores.base import Score
+from finetune.words import word_parts
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
@@ -149,14 +149,9 @@ class Rouge(TextScore):
 class Words:
     """Tokens for ROUGE: lower-case words of any script, without punctuation."""
 
-    _TOKEN = regex.compile(
-        rf"(?V1)[\p{{L}}\p{{N}}&&[{UNSPACED}]]\p{{M}}*|[\p{{L}}\p{{N}}\p{{M}}--[{UNSPACED}]]+"
-    )
-
     def tokenize(self, text: str) -> list[str]:
         """The tokens of `text`; an accent counts the same composed and decomposed."""
-        tokens: list[str] = self._TOKEN.findall(unicodedata.normalize("NFC", text.lower()))
-        return tokens
+        return word_parts(unicodedata.normalize("NFC", text.lower()))
 
 
 @dataclass(frozen=True)
