@@ -54,9 +54,7 @@ class Head:
 
     @classmethod
     def of(cls, model: PreTrainedModel | PeftModel) -> Head:
-        from peft import PeftModel
-
-        base = model.get_base_model() if isinstance(model, PeftModel) else model
+        base = base_model(model)
         for ending, kind in HEADS.items():
             if type(base).__name__.endswith(ending):
                 if kind in TERMS:
@@ -120,6 +118,13 @@ class Shape:
             recurrent=config["model_type"] == "lstm",
             head=Head.of(model),
         )
+
+
+def base_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
+    """The model inside an adapter; a model without an adapter itself."""
+    from peft import PeftModel
+
+    return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 def soft_prompt(model: PreTrainedModel | PeftModel) -> PromptLearningConfig | None:
