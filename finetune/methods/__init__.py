@@ -6,9 +6,10 @@ checkpoint did not have: they train under every method.
 """
 
 from finetune.methods.adapted import Adapted
-from finetune.methods.adapters import IA3, LoRA, PrefixTuning, PromptTuning
+from finetune.methods.linear_layers import IA3, LoRA
 from finetune.methods.partial import Full, Partial
 from finetune.methods.selector import Depth, backward_depth
+from finetune.methods.soft_prompts import PrefixTuning, PromptTuning
 
 Method = Full | Partial | PromptTuning | PrefixTuning | LoRA | IA3
 
