@@ -80,6 +80,14 @@ HEADS: dict[str, Kind] = {
     "ElectraForPreTraining": "replaced",
 }
 """How the names of transformers' classes end."""
+
+
+def head_name(class_name: str) -> str | None:
+    """The ending of a transformers class name that says its head, such as
+    "ForSequenceClassification". None: it has no ending of `HEADS`, as language models have not."""
+    return next((ending for ending in HEADS if class_name.endswith(ending)), None)
+
+
 TERMS: dict[Kind, dict[str, float]] = {
     "masked": {"masked": 1.0},
     "ordered": {"masked": 1.0, "order": 1.0},

@@ -1,31 +1,41 @@
-"""What all adapters of PEFT share: wrapping a frozen model, and the modules saved whole."""
+"""What all adapters of PEFT share: the frozen model inside, and the modules saved whole."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+from finetune.methods.adapted import Adapted, WeightNames
+from finetune.shape import head_name
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
     from transformers import PreTrainedModel
 
+LABEL_TASK_TYPES = {"ForSequenceClassification": "SEQ_CLS", "ForTokenClassification": "TOKEN_CLS"}
+"""PEFT's task types for the heads that give labels."""
+
 
 def peft_task_type(model: PreTrainedModel) -> str | None:
-    """PEFT's name for what the model does; None where it has none."""
-    name = type(model).__name__
-    if name.endswith("ForSequenceClassification"):
-        return "SEQ_CLS"
-    if name.endswith("ForTokenClassification"):
-        return "TOKEN_CLS"
+    """PEFT's task type for the model's head. None: PEFT has none for it."""
+    head = head_name(type(model).__name__)
+    if head in LABEL_TASK_TYPES:
+        return LABEL_TASK_TYPES[head]
     if not model.can_generate():
         return None
     return "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
 
 
-def wrap(model: PreTrainedModel, always: Collection[str], config: PeftConfig) -> PeftModel:
+def wrap(model: PreTrainedModel, config: PeftConfig, always: WeightNames) -> PeftModel:
+    """The model, frozen, inside the adapter of `config`.
+
+    Raises:
+        ValueError: PEFT cannot save the weights `always` beside this adapter.
+    """
     from peft import get_peft_model
 
-    if always and config.is_prompt_learning and config.task_type not in ("SEQ_CLS", "TOKEN_CLS"):
+    gives_labels = config.task_type in LABEL_TASK_TYPES.values()
+    if always and config.is_prompt_learning and not gives_labels:
         raise ValueError(
             f"{type(config).__name__.removesuffix('Config')}: the checkpoint did not hold "
             f"{', '.join(sorted(always))}, and beside a soft prompt PEFT saves new weights of "
@@ -36,27 +46,31 @@ def wrap(model: PreTrainedModel, always: Collection[str], config: PeftConfig) ->
     return get_peft_model(model, config)
 
 
-def _modules_to_save(model: PreTrainedModel, always: Collection[str]) -> list[str] | None:
-    """The largest modules that hold only `always` weights: PEFT trains and saves modules."""
-    whole: list[str] = []
-    for name, module in model.named_modules():
-        inside = {weight for weight, _ in module.named_parameters(prefix=name)}
-        if name and inside and inside <= set(always):
-            whole.append(name)
-    whole = [name for name in whole if name.rpartition(".")[0] not in whole]
-    left = [weight for weight in always if not weight.startswith(tuple(f"{n}." for n in whole))]
-    if left:
-        raise ValueError(
-            f"the checkpoint did not hold {', '.join(left)}, part of a module that it held "
-            "otherwise; PEFT saves whole modules only: use Full or Partial"
-        )
-    return whole or None
+def adapted(model: PeftModel, lines: Iterable[str], always: WeightNames) -> Adapted:
+    """The wrapped model with the method's own `lines`, and a line for the modules saved whole.
 
-
-def saved_whole(adapted: PeftModel) -> list[str]:
-    """A line for the modules that PEFT trains and saves whole: new ones, and every classifier."""
+    PEFT trains and saves whole modules: new ones, and the head of every classifier.
+    """
     from peft.utils import ModulesToSaveWrapper
 
-    base = adapted.get_base_model().named_modules()
-    names = [name for name, module in base if isinstance(module, ModulesToSaveWrapper)]
-    return [f"trained and saved whole: {', '.join(names)}"] if names else []
+    modules = model.get_base_model().named_modules()
+    names = [name for name, module in modules if isinstance(module, ModulesToSaveWrapper)]
+    whole = [f"trained and saved whole: {', '.join(names)}"] if names else []
+    return Adapted.of(model, [*lines, *whole], always)
+
+
+def _modules_to_save(model: PreTrainedModel, always: WeightNames) -> list[str] | None:
+    """The largest modules that hold only `always` weights: PEFT trains and saves modules."""
+    names: list[str] = []
+    for name, module in model.named_modules():
+        weights = {weight for weight, _ in module.named_parameters(prefix=name)}
+        if name and weights and weights <= set(always):
+            names.append(name)
+    names = [name for name in names if name.rpartition(".")[0] not in names]
+    rest = [weight for weight in always if not weight.startswith(tuple(f"{n}." for n in names))]
+    if rest:
+        raise ValueError(
+            f"the checkpoint did not hold {', '.join(rest)}, part of a module that it held "
+            "otherwise; PEFT saves whole modules only: use Full or Partial"
+        )
+    return names or None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from finetune.methods.adapted import Adapted
-from finetune.methods.adapters import peft_task_type, saved_whole, wrap
+from finetune.methods.adapters import adapted, peft_task_type, wrap
+from finetune.methods.base import Method
 from finetune.methods.selector import Layout, Stack, Weight, check_pattern
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from finetune.methods.adapted import Adapted, WeightNames
 
 _KEYS_AND_VALUES = (
     *("k", "v", "k_proj", "v_proj", "k_lin", "v_lin", "key", "value", "key_proj", "value_proj"),
@@ -23,7 +25,7 @@ _ATTENTION = {"attention", "cross_attention"}
 
 
 @dataclass(frozen=True)
-class LoRA:
+class LoRA(Method):
     """Low-rank updates beside linear layers (Hu et al. 2021, arXiv:2106.09685) or the matrices of
     recurrent ones."""
 
@@ -40,7 +42,7 @@ class LoRA:
     use_dora: bool = False
     """Train the norm of each column beside its direction (Liu et al. 2024, arXiv:2402.09353)."""
 
-    learning_rate: ClassVar[float] = 5e-3  # measured by benchmarks/learning_rates.py
+    learning_rate = 5e-3  # measured by benchmarks/learning_rates.py
 
     def __post_init__(self) -> None:
         if self.r < 1:
@@ -50,16 +52,8 @@ class LoRA:
         check_pattern("target_modules", self.target_modules)
 
     def apply(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        always: Collection[str] = (),
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, always: WeightNames = ()
     ) -> Adapted:
-        """
-        Raises:
-            ValueError: nothing matches, and the message shows what there is; or an option that
-                recurrent matrices cannot have.
-        """
         from peft import LoraConfig
 
         linears = _linears(model)
@@ -86,45 +80,34 @@ class LoRA:
                 f"lora_dropout and use_dora need linear layers; {parameters[0]} is a parameter of "
                 "a recurrent one: set lora_dropout=0 and use_dora=False"
             )
-        adapted = wrap(
-            model,
-            always,
-            LoraConfig(
-                task_type=peft_task_type(model),
-                r=self.r,
-                lora_alpha=self.lora_alpha,
-                lora_dropout=self.lora_dropout,
-                target_modules=_pattern(linears, modules) if modules else [],
-                target_parameters=parameters or None,
-                fan_in_fan_out=_fan_in_fan_out(model, modules),
-                use_rslora=self.use_rslora,
-                use_dora=self.use_dora,
-            ),
+        config = LoraConfig(
+            task_type=peft_task_type(model),
+            r=self.r,
+            lora_alpha=self.lora_alpha,
+            lora_dropout=self.lora_dropout,
+            target_modules=_pattern(linears, modules) if modules else [],
+            target_parameters=parameters or None,
+            fan_in_fan_out=_fan_in_fan_out(model, modules),
+            use_rslora=self.use_rslora,
+            use_dora=self.use_dora,
         )
         what = "linear layers" if modules else "recurrent matrices"
         line = f"rank {self.r} beside {len(targets)} {what}: {_kinds(layers, targets)}"
-        return Adapted.of(adapted, [line, *saved_whole(adapted)], always)
+        return adapted(wrap(model, config, always), [line], always)
 
 
 @dataclass(frozen=True)
-class IA3:
+class IA3(Method):
     """A factor for each key, value and inner feed-forward activation (arXiv:2205.05638).
 
     Where query, key and value are one layer (GPT-2's c_attn) the queries get factors too.
     """
 
-    learning_rate: ClassVar[float] = 3e-1  # measured by benchmarks/learning_rates.py
+    learning_rate = 3e-1  # measured by benchmarks/learning_rates.py
 
     def apply(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        always: Collection[str] = (),
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, always: WeightNames = ()
     ) -> Adapted:
-        """
-        Raises:
-            ValueError: the layers for keys, values and feed-forward were not recognised.
-        """
         from peft import IA3Config
 
         linears = _linears(model)
@@ -142,18 +125,14 @@ class IA3:
                 f"{type(model).__name__}; use LoRA"
             )
         targets = [*attention, *feed_forward]
-        adapted = wrap(
-            model,
-            always,
-            IA3Config(
-                task_type=peft_task_type(model),
-                target_modules=_pattern(linears, targets),
-                feedforward_modules=_pattern(linears, feed_forward),
-                fan_in_fan_out=_fan_in_fan_out(model, targets),
-            ),
+        config = IA3Config(
+            task_type=peft_task_type(model),
+            target_modules=_pattern(linears, targets),
+            feedforward_modules=_pattern(linears, feed_forward),
+            fan_in_fan_out=_fan_in_fan_out(model, targets),
         )
         line = f"factors in {len(targets)} layers: {_kinds(linears, targets)}"
-        return Adapted.of(adapted, [line, *saved_whole(adapted)], always)
+        return adapted(wrap(model, config, always), [line], always)
 
 
 def _linears(model: PreTrainedModel) -> dict[str, Weight]:

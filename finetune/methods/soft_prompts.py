@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from finetune.methods.adapted import Adapted
-from finetune.methods.adapters import peft_task_type, saved_whole, wrap
+from finetune.methods.adapters import LABEL_TASK_TYPES, adapted, peft_task_type, wrap
+from finetune.methods.base import Method
 from finetune.methods.selector import Layout
 from finetune.shape import STATE_NAMES, Shape, state_name
 
@@ -17,13 +16,17 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from finetune.methods.adapted import Adapted, WeightNames
+
 
 @dataclass(frozen=True)
-class _VirtualTokens:
+class _VirtualTokens(Method):
     num_virtual_tokens: int = 20
-    """How many; they count against the longest text the model takes."""
+    """The number of trained tokens; they count against the longest text the model takes."""
     init_text: str | None = None
-    """Start from this text, cut or repeated to length; none: from tokens drawn at random."""
+    """Start from this text, cut or repeated to length. None: start from tokens drawn at random."""
+
+    learning_rate = 3e-1  # measured by benchmarks/learning_rates.py
 
     def __post_init__(self) -> None:
         if self.num_virtual_tokens < 1:
@@ -63,19 +66,9 @@ class _VirtualTokens:
 class PromptTuning(_VirtualTokens):
     """Trained embeddings in front of every text (Lester et al. 2021, arXiv:2104.08691)."""
 
-    learning_rate: ClassVar[float] = 3e-1  # measured by benchmarks/learning_rates.py
-
     def apply(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        always: Collection[str] = (),
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, always: WeightNames = ()
     ) -> Adapted:
-        """
-        Raises:
-            ValueError: the model does something else with embeddings than with tokens, or PEFT
-                would ignore the prompt.
-        """
         import torch
         from peft import PromptTuningConfig
 
@@ -86,24 +79,21 @@ class PromptTuning(_VirtualTokens):
                 "use LoRA or Partial"
             )
         ids = self._start(model, tokenizer)
-        adapted = wrap(
-            model,
-            always,
-            PromptTuningConfig(
-                task_type=task_type,
-                num_virtual_tokens=self.num_virtual_tokens,
-                # PEFT's default for an encoder-decoder, 2, adds a half that never gets a gradient.
-                num_transformer_submodules=1,
-                token_dim=model.get_input_embeddings().embedding_dim,
-                num_layers=model.config.num_hidden_layers,
-                num_attention_heads=model.config.num_attention_heads,
-            ),
+        config = PromptTuningConfig(
+            task_type=task_type,
+            num_virtual_tokens=self.num_virtual_tokens,
+            # PEFT's default for an encoder-decoder, 2, adds a half that never gets a gradient.
+            num_transformer_submodules=1,
+            token_dim=model.get_input_embeddings().embedding_dim,
+            num_layers=model.config.num_hidden_layers,
+            num_attention_heads=model.config.num_attention_heads,
         )
-        _check_embeddings(model, adapted.word_embeddings, ids)
+        wrapped = wrap(model, config, always)
+        _check_embeddings(model, wrapped.word_embeddings, ids)
         with torch.no_grad():
-            adapted.prompt_encoder["default"].embedding.weight.copy_(adapted.word_embeddings(ids))
+            wrapped.prompt_encoder["default"].embedding.weight.copy_(wrapped.word_embeddings(ids))
         line = f"{self.num_virtual_tokens} virtual tokens, started from {self._source}"
-        return Adapted.of(adapted, [line, *saved_whole(adapted)], always)
+        return adapted(wrapped, [line], always)
 
 
 @dataclass(frozen=True)
@@ -114,18 +104,9 @@ class PrefixTuning(_VirtualTokens):
     keys and values of real tokens: at first the model does what it does with these in front.
     """
 
-    learning_rate: ClassVar[float] = 3e-1  # measured by benchmarks/learning_rates.py
-
     def apply(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        always: Collection[str] = (),
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, always: WeightNames = ()
     ) -> Adapted:
-        """
-        Raises:
-            ValueError: the model takes no past keys and values, or checkpoints gradients.
-        """
         import torch
         from peft import PrefixTuningConfig
 
@@ -142,7 +123,7 @@ class PrefixTuning(_VirtualTokens):
                 "PrefixTuning: a prefix is past keys and values of a decoder's attention, and "
                 f"{name} takes none; use PromptTuning, LoRA or Partial"
             )
-        if state_name() != "past_key_values" and task_type in ("SEQ_CLS", "TOKEN_CLS"):
+        if state_name() != "past_key_values" and task_type in LABEL_TASK_TYPES.values():
             raise ValueError(
                 f"PrefixTuning: PEFT 0.21 knows only the older name of the cache that {name} takes "
                 "in transformers 5.24; install transformers<5.24, or use PromptTuning, LoRA or "
@@ -152,25 +133,22 @@ class PrefixTuning(_VirtualTokens):
         tokens, layers, _, heads, width = prefix.shape
         if model.config.is_encoder_decoder:
             prefix = _as_peft_reads_it(prefix)
-        adapted = wrap(
-            model,
-            always,
-            PrefixTuningConfig(
-                task_type=task_type,
-                num_virtual_tokens=tokens,
-                # Given, not guessed: PEFT would take the encoder's depth for the decoder's, and
-                # d_model for heads x d_kv.
-                num_layers=prefix.shape[1],
-                num_attention_heads=heads,
-                token_dim=heads * width,
-            ),
+        config = PrefixTuningConfig(
+            task_type=task_type,
+            num_virtual_tokens=tokens,
+            # Given, not guessed: PEFT would take the encoder's depth for the decoder's, and
+            # d_model for heads x d_kv.
+            num_layers=prefix.shape[1],
+            num_attention_heads=heads,
+            token_dim=heads * width,
         )
+        wrapped = wrap(model, config, always)
         with torch.no_grad():
-            adapted.prompt_encoder["default"].embedding.weight.copy_(prefix.flatten(1))
+            wrapped.prompt_encoder["default"].embedding.weight.copy_(prefix.flatten(1))
         lines = [f"a prefix of {tokens} in {layers} blocks, started from {self._source}"]
         if prefix.shape[1] > layers:
             lines.append(f"1/{prefix.shape[1]} of the prefix is filling that PEFT needs, unused")
-        return Adapted.of(adapted, [*lines, *saved_whole(adapted)], always)
+        return adapted(wrapped, lines, always)
 
 
 def _check_embeddings(
