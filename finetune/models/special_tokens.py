@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from finetune.shape import STATE_NAMES
+from finetune.shape import STATE_NAMES, head_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -61,7 +61,7 @@ def read_last_token(model: PreTrainedModel) -> None:
     parameters = inspect.signature(model.forward).parameters
     causal = {"position_ids", "inputs_embeds"} <= set(parameters)
     causal = causal and not STATE_NAMES.isdisjoint(parameters)
-    if not causal or not type(model).__name__.endswith("ForSequenceClassification"):
+    if not causal or head_name(type(model).__name__) != "ForSequenceClassification":
         return
 
     def move(module: Any, given: Any, named: dict[str, Any]) -> Any:

@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from finetune.generation import Decoding, generate
+from finetune.decoding import Decoding
+from finetune.generation import generate
 from finetune.models.heads import auto_class, stored_head
 from finetune.models.saved import Saved, open_saved
 from finetune.models.saving import save_tokenizer, save_weights
