@@ -32,7 +32,7 @@ def main() -> None:
 
     from finetune import IA3, LoRA, Pretrained
     from finetune.models import auto_class
-    from finetune.models.saved import Saved
+    from finetune.models.adapter import Saved
     from finetune.prepare import prepare
     from finetune.studies import load
     from finetune.training.trainer import FinetuneTrainer

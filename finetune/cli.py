@@ -442,7 +442,7 @@ def _generate(arguments: argparse.Namespace) -> None:
         raise ValueError("generate needs a run, a model folder or a Hub id")
     _quiet()
     from finetune.generation import Decoding, foreign_script, generate, stream
-    from finetune.models.saved import open_saved
+    from finetune.models.adapter import open_saved
     from finetune.overrides import implied, parse, show
     from finetune.prompts import encode_prompts, read_prompts
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from finetune.models.saved import Saved
+    from finetune.models.adapter import Saved
     from finetune.recipe import Recipe
 
 Prompt = str | Mapping[str, Any]

@@ -17,7 +17,7 @@ from finetune.cli import main
 from finetune.evaluation.evaluate import evaluate, floors
 from finetune.methods import Method
 from finetune.models import Pretrained
-from finetune.models.saved import open_saved
+from finetune.models.adapter import open_saved
 from finetune.prepare import prepare
 from finetune.recipe import Task
 from finetune.shape import Head, Shape

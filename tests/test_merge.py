@@ -29,7 +29,7 @@ from finetune import (
 )
 from finetune.cli import main
 from finetune.methods import Method
-from finetune.models.saved import open_saved
+from finetune.models.adapter import open_saved
 from finetune.verbs.merge import Behaviour, merge, prove
 from tests.conftest import WORDS, build, tokenizer
 

@@ -33,7 +33,7 @@ from finetune import (
     run,
 )
 from finetune.methods import Method
-from finetune.models.saved import open_saved
+from finetune.models.adapter import open_saved
 from finetune.training.trainer import FinetuneTrainer
 from finetune.verbs.run import is_finished
 from tests.conftest import WORDS, build, kill, tokenizer, weights

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.models import BUNDLED, Pretrained
-from finetune.models.saved import HEAD
+from finetune.models.adapter import HEAD
 from finetune.reports.diagnosis import below
 from finetune.reports.tables import BELOW, NOTE, SHOWN, number, shown
 from finetune.tasks import (

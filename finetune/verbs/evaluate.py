@@ -15,7 +15,7 @@ from finetune.evaluation.context import ContextLoss, check_context, context_loss
 from finetune.evaluation.evaluate import Evaluation, check, evaluate
 from finetune.methods import Adapted
 from finetune.models import Pretrained
-from finetune.models.saved import open_saved, saved_run
+from finetune.models.adapter import open_saved, saved_run
 from finetune.overrides import overridden
 from finetune.prepare import Prepared
 from finetune.recipe import Recipe

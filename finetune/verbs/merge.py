@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from finetune.generation import Decoding, generate
 from finetune.models import auto_class, stored_head
-from finetune.models.saved import Saved, open_saved
+from finetune.models.adapter import Saved, open_saved
 from finetune.models.saving import save_tokenizer, save_weights
 from finetune.shape import Shape
 

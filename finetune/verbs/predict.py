@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from torch import Tensor
 
-    from finetune.models.saved import Saved
+    from finetune.models.adapter import Saved
     from finetune.shape import Head, Shape
 
 WORD = regex.compile(r"(?V1)\p{Han}|[[\p{L}\p{N}\p{M}_]--\p{Han}]+(?:['’-][\p{L}\p{N}]+)*|\S")
@@ -52,7 +52,7 @@ def predict(
     Raises: ValueError for a model that writes text which is not one of few, or after a prompt that
         is not known; to explain tags or what is written; or a row without a column of the recipe.
     """
-    from finetune.models.saved import open_saved
+    from finetune.models.adapter import open_saved
     from finetune.shape import Head, Shape
 
     saved = open_saved(name)

@@ -42,7 +42,7 @@ def push(run: str | Path, repo: str, private: bool | None = True) -> str:
     """
     from huggingface_hub import HfApi
 
-    from finetune.models.saved import check_base, run_folder
+    from finetune.models.adapter import check_base, run_folder
     from finetune.reports.card import card
     from finetune.verbs.run import Run
 

@@ -25,7 +25,7 @@ from finetune.evaluation.evaluate import (
     scored_split,
 )
 from finetune.models import Pretrained
-from finetune.models.saved import HEAD
+from finetune.models.adapter import HEAD
 from finetune.models.saving import save_tokenizer, save_weights
 from finetune.prepare import Prepared, prepare
 from finetune.processes import is_first, on_first, start

@@ -11,7 +11,7 @@ import torch
 
 from finetune import Recipe, Scratch, run
 from finetune.generation import generate
-from finetune.models.saved import open_saved
+from finetune.models.adapter import open_saved
 from finetune.prompts import encode_prompts
 from finetune.studies import load
 from tests.conftest import kill, tokenizer, weights

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from finetune.methods import IA3, LoRA, Method, PrefixTuning, PromptTuning
 from finetune.models import Pretrained
-from finetune.models.saved import HEAD, open_saved, run_folder
+from finetune.models.adapter import HEAD, open_saved, run_folder
 from finetune.shape import Head
 from tests.conftest import build, tokenizer
 
