@@ -36,8 +36,8 @@ CONTEXT = 64
 def main() -> None:
     import torch
 
-    from finetune.models.adapter import open_saved
     from finetune.models.lstm import LSTMForCausalLM
+    from finetune.runs import open_saved
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN")

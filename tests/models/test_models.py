@@ -19,7 +19,7 @@ from transformers.trainer_utils import validate_quantization_for_training
 from finetune.generation import Decoding, generate
 from finetune.methods import LoRA
 from finetune.models import Loaded, Pretrained, Scratch
-from finetune.models.adapter import open_saved
+from finetune.runs import open_saved
 from finetune.shape import Head, Shape
 from finetune.tasks import Completion
 from tests.conftest import WORDS, build, build_on_bert_tokens, tokenizer
