@@ -322,7 +322,7 @@ def print_context(curves: Sequence[Curve]) -> None:
 
 def write_context(curves: Sequence[Curve], notes: Sequence[str], folder: Path) -> None:
     """context.json, context.md and context.svg."""
-    from finetune.reports.curves import draw_context
+    from finetune.reports.context import draw_context
 
     folder.mkdir(parents=True, exist_ok=True)
     lines = "\n".join(f"- {note}" for note in notes)
