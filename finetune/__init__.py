@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from finetune.data import Data
-    from finetune.generation import Decoding
+    from finetune.decoding import Decoding
     from finetune.methods import IA3, Full, LoRA, Partial, PrefixTuning, PromptTuning
     from finetune.models import Pretrained, Scratch
     from finetune.recipe import Recipe, Training
+    from finetune.runs import Run
     from finetune.tasks import (
         Classification,
         Completion,
@@ -25,18 +26,19 @@ if TYPE_CHECKING:
     from finetune.verbs.compare import compare
     from finetune.verbs.plan import plan
     from finetune.verbs.push import push
-    from finetune.verbs.run import Run, run
+    from finetune.verbs.run import run
 
 _HOMES = {
     "finetune.verbs.compare": ("compare",),
     "finetune.data": ("Data",),
-    "finetune.generation": ("Decoding",),
+    "finetune.decoding": ("Decoding",),
     "finetune.methods": ("IA3", "Full", "LoRA", "Partial", "PrefixTuning", "PromptTuning"),
     "finetune.models": ("Pretrained", "Scratch"),
     "finetune.verbs.plan": ("plan",),
     "finetune.verbs.push": ("push",),
     "finetune.recipe": ("Recipe", "Training"),
-    "finetune.verbs.run": ("Run", "run"),
+    "finetune.runs": ("Run",),
+    "finetune.verbs.run": ("run",),
     "finetune.tasks": (
         "Classification",
         "Completion",

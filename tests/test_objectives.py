@@ -219,7 +219,7 @@ def test_the_loss_falls_and_every_score_is_there(made: dict[str, Run], kind: str
     quality = result.metrics["quality"]
     assert set(quality) == SCORES[kind]
     assert {entry["mode"] for entry in quality.values()} == {"teacher_forced"}
-    row = result.predictions()[0]
+    row = result.predictions[0]
     assert set(row["statistics"]) == SCORES[kind]
     if kind == "bert":
         assert quality["loss"]["value"] < result.metrics["floors"]["unigram"]["loss"]["value"]

@@ -31,6 +31,7 @@ from finetune.batching import Collate
 from finetune.evaluation.evaluate import label_statistics, scored_as
 from finetune.models.sound import named
 from finetune.processes import is_first
+from finetune.runs import sound_checkpoint
 from finetune.scores.pretraining import parts_scores
 from finetune.strict_json import dumps
 from finetune.tasks import Classification, Completion, Tagging
@@ -635,15 +636,3 @@ class History(TrainerCallback):
         with self.path.open("a") as file:
             file.write(dumps({**point, "seconds": seconds}) + "\n")
         return seconds
-
-
-def sound_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint; Trainer writes trainer_state.json last and not atomically."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    for path in reversed(found):
-        try:
-            json.loads((path / "trainer_state.json").read_text())
-        except (OSError, ValueError):
-            continue
-        return path
-    return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.bio import entities
 from finetune.evaluation.occlusion import Word, occlusion
-from finetune.prompts import Prompt, as_rows, recipe_of
+from finetune.prompts import Prompt, as_rows
 from finetune.tasks import Classification, Completion, Tagging
 from finetune.tasks.completion import read_after
 from finetune.tasks.encoded import IGNORED, template_spans, written_list
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from torch import Tensor
 
-    from finetune.models.saved import Saved
+    from finetune.runs import Saved
     from finetune.shape import Head, Shape
 
 SHARE, LEAST = 0.2, 0.1
@@ -49,7 +49,7 @@ def predict(
     Raises: ValueError for a model that writes text which is not one of few, or after a prompt that
         is not known; to explain tags or what is written; or a row without a column of the recipe.
     """
-    from finetune.models.saved import open_saved
+    from finetune.runs import open_saved
     from finetune.shape import Head, Shape
 
     saved = open_saved(name)
@@ -138,7 +138,7 @@ def _task(
     name: str, saved: Saved, shape: Shape
 ) -> tuple[Classification | Completion | Tagging, Mapping[str, str]]:
     """The run's own, and how it renames columns; of any other model with labels the plain one."""
-    recipe = recipe_of(saved)
+    recipe = saved.recipe
     if recipe is not None:
         assert isinstance(recipe.task, Classification | Completion | Tagging)
         return recipe.task, recipe.data.columns
