@@ -21,16 +21,7 @@ from finetune.data.formats import (
     read_text,
     suffix_of,
 )
-from finetune.data.rows import (
-    BadRow,
-    Kinds,
-    Rows,
-    fault_of,
-    one_line,
-    placed,
-    places,
-    refused,
-)
+from finetune.data.rows import BadRow, Kinds, Rows, fault_of, one_line, placed, places, refused
 
 if TYPE_CHECKING:
     import pyarrow as pa
