@@ -31,7 +31,7 @@ from finetune.models.lstm import (
     LSTMForTokenClassification,
     LSTMModel,
 )
-from finetune.models.lstm.modeling_lstm import locked_dropout
+from finetune.models.lstm.layers_lstm import locked_dropout
 from finetune.training.loss import mean_nats, token_nats
 from tests.conftest import tokenizer
 from tests.models.lstm import PADDED, TEXT, build, padded
