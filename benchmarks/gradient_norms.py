@@ -37,7 +37,7 @@ def main() -> None:
     import torch
 
     from finetune.models.lstm import LSTMForCausalLM
-    from finetune.models.saved import open_saved
+    from finetune.runs import open_saved
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN")

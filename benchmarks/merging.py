@@ -32,8 +32,8 @@ def main() -> None:
 
     from finetune import IA3, LoRA, Pretrained
     from finetune.models.heads import auto_class
-    from finetune.models.saved import Saved
     from finetune.prepare import prepare
+    from finetune.runs import Saved
     from finetune.studies import load
     from finetune.training.trainer import FinetuneTrainer
     from finetune.verbs.merge import Behaviour, largest_difference, logits_of, prompts_for

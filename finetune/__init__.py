@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from finetune.methods import IA3, Full, LoRA, Partial, PrefixTuning, PromptTuning
     from finetune.models import Pretrained, Scratch
     from finetune.recipe import Recipe, Training
+    from finetune.runs import Run
     from finetune.tasks import (
         Classification,
         Completion,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from finetune.verbs.compare import compare
     from finetune.verbs.plan import plan
     from finetune.verbs.push import push
-    from finetune.verbs.run import Run, run
+    from finetune.verbs.run import run
 
 _HOMES = {
     "finetune.verbs.compare": ("compare",),
@@ -36,7 +37,8 @@ _HOMES = {
     "finetune.verbs.plan": ("plan",),
     "finetune.verbs.push": ("push",),
     "finetune.recipe": ("Recipe", "Training"),
-    "finetune.verbs.run": ("Run", "run"),
+    "finetune.runs": ("Run",),
+    "finetune.verbs.run": ("run",),
     "finetune.tasks": (
         "Classification",
         "Completion",

@@ -331,26 +331,15 @@ def _copy(arguments: argparse.Namespace) -> None:
 
 
 def _runs(arguments: argparse.Namespace) -> None:
-    folder: Path = arguments.folder
-    if not folder.is_dir() and (Path("runs") / folder).is_dir():
-        folder = Path("runs") / folder
-    if not folder.is_dir() and folder != Path("runs"):
-        names = ", ".join(sorted(path.name for path in Path("runs").glob("*/")))
-        raise ValueError(f"no folder {folder}; " + (f"runs/ has {names}" if names else "no runs/"))
-    files = sorted(folder.glob("**/recipe.json"))
-    if not files:
+    from finetune.reports.tables import status
+    from finetune.runs import folder_of_runs, runs_below
+
+    folder = folder_of_runs(arguments.folder)
+    runs = runs_below(folder)
+    if not runs:
         print(f"no runs in {folder}; `finetune run RECIPE` makes one")
-    for file in files:
-        metrics = file.parent / "metrics.json"
-        if not metrics.is_file():
-            print(f"{file.parent}  unfinished")
-            continue
-        try:
-            quality = json.loads(metrics.read_text(encoding="utf-8"))["quality"]
-            scores = ", ".join(f"{name} {entry['value']:.4g}" for name, entry in quality.items())
-        except (ValueError, TypeError, KeyError, AttributeError):
-            scores = "metrics.json cannot be read"
-        print(f"{file.parent}  {scores}")
+    for run in runs:
+        print(f"{run}  {status(run)}")
 
 
 def _loaded(arguments: argparse.Namespace) -> Recipe | None:
@@ -365,9 +354,10 @@ def _loaded(arguments: argparse.Namespace) -> Recipe | None:
         )
     _quiet()
     from finetune.overrides import overridden, show
-    from finetune.studies import load, read
+    from finetune.runs import read_recipe
+    from finetune.studies import load
 
-    recipe = load(arguments.recipe) if arguments.file is None else read(arguments.file)
+    recipe = load(arguments.recipe) if arguments.file is None else read_recipe(arguments.file)
     if arguments.help:
         show(type(recipe), recipe, prog=f"finetune {arguments.verb} {recipe.name}")
         return None
@@ -399,9 +389,10 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     from finetune.processes import is_first
     from finetune.reports.tables import print_result
+    from finetune.runs import METRICS
     from finetune.verbs.run import run
 
-    finished = (recipe.folder / "metrics.json").is_file()
+    finished = (recipe.folder / METRICS).is_file()
     result = run(recipe)
     if not is_first():
         return
@@ -443,9 +434,9 @@ def _generate(arguments: argparse.Namespace) -> None:
     _quiet()
     from finetune.decoding import Decoding
     from finetune.generation import generate, stream
-    from finetune.models.saved import open_saved
     from finetune.overrides import implied, parse, show
     from finetune.prompts import encode_prompts, read_prompts
+    from finetune.runs import open_saved
     from finetune.scripts import foreign_script
 
     prompts = []

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from finetune.models.saved import Saved
-    from finetune.recipe import Recipe
+    from finetune.runs import Saved
 
 Prompt = str | Mapping[str, Any]
 """A text, or a row of the recipe's columns."""
@@ -51,7 +50,7 @@ def _piped() -> Iterator[str]:
 
 
 def _from_file(source: str, warn: Callable[[str], None]) -> Iterator[Prompt]:
-    from finetune.files import SUFFIXES, read_rows, read_texts
+    from finetune.data.files import SUFFIXES, read_rows, read_texts
 
     suffix = Path(source.removesuffix(".gz")).suffix.lower()
     notes: list[str] = []
@@ -128,13 +127,6 @@ def as_rows(
     return list(rows)
 
 
-def recipe_of(saved: Saved) -> Recipe | None:
-    """The recipe of a run; None: another model's."""
-    from finetune.studies import read
-
-    return None if saved.run is None else read(saved.run)
-
-
 def encode_prompts(
     saved: Saved, prompts: Sequence[Prompt], *, raw: bool
 ) -> tuple[list[str], list[list[int]]]:
@@ -145,7 +137,7 @@ def encode_prompts(
     from finetune.shape import Shape
     from finetune.tasks import Completion
 
-    recipe = None if raw else recipe_of(saved)
+    recipe = None if raw else saved.recipe
     task = Completion(prompt="{prompt}", completion="{completion}")
     if recipe is not None and isinstance(recipe.task, Completion):
         task = recipe.task

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import sys
 from dataclasses import replace
 from difflib import get_close_matches
@@ -75,29 +74,6 @@ def load(recipe: str) -> Recipe:
     if not isinstance(value, Recipe):
         raise ValueError(f"{path}: holds no `recipe = Recipe(...)`")
     return replace(value, name=f"{path.parent.name}/{path.stem}")
-
-
-def read(file: Path) -> Recipe:
-    """The recipe in a run's recipe.json; a run's folder stands for it.
-
-    Raises: ValueError for a file that holds no recipe, naming it.
-    """
-    from finetune.recipe import Recipe
-
-    file = file.expanduser()
-    file = file / "recipe.json" if file.is_dir() else file
-    if not file.is_file():
-        raise ValueError(f"{file}: no such file; name the recipe.json of a run")
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is not JSON: {error}") from error
-    if not isinstance(values, dict) or not {"model", "task", "data"} <= values.keys():
-        raise ValueError(f"{file} holds no recipe; name the recipe.json of a run")
-    try:
-        return Recipe.from_dict(values)
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
 
 
 def summary(path: Path) -> str:

@@ -17,9 +17,9 @@ from finetune.cli import main
 from finetune.evaluation.evaluate import evaluate, floors
 from finetune.methods import Method
 from finetune.models import Pretrained
-from finetune.models.saved import open_saved
 from finetune.prepare import prepare
 from finetune.recipe import Task
+from finetune.runs import open_saved
 from finetune.shape import Head, Shape
 from finetune.training.trainer import FinetuneTrainer
 from finetune.verbs.compare import _rows, chosen
@@ -76,7 +76,7 @@ def test_the_folder_has_the_scores_and_floors_of_a_classifier(result: Run) -> No
     assert set(result.metrics["untouched"]) == (set() if fresh else set(quality))
     if result.recipe.method == Full():
         assert quality["macro_f1"]["value"] > 60
-    for row in result.predictions():
+    for row in result.predictions:
         assert row["prediction"] == max(row["probabilities"], key=row["probabilities"].get)
     points = [json.loads(line) for line in (result.folder / "history.jsonl").open()]
     best = max(point["eval_macro_f1"] for point in points if "eval_macro_f1" in point)
@@ -86,14 +86,14 @@ def test_the_folder_has_the_scores_and_floors_of_a_classifier(result: Run) -> No
 def test_a_choice_has_the_probability_of_its_whole_text_by_the_models_own_forward(
     result: Run,
 ) -> None:
-    for row in result.predictions()[:4]:
+    for row in result.predictions[:4]:
         found = by_hand(result.folder / "model", row["input"])
         assert row["probabilities"] == pytest.approx(found, abs=2e-6)
         assert sum(found.values()) == pytest.approx(1)
 
 
 def test_a_row_costs_what_its_right_choice_does(result: Run) -> None:
-    rows = result.predictions()
+    rows = result.predictions
     tok = AutoTokenizer.from_pretrained(str(result.folder / "model"))
     space = "" if "t5" in str(result.recipe.model) else " "
     for row in rows[:4]:
@@ -106,7 +106,7 @@ def test_a_row_costs_what_its_right_choice_does(result: Run) -> None:
 def test_predict_says_what_the_run_scored(
     result: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    rows = result.predictions()
+    rows = result.predictions
     found = predict(str(result.folder), [row["input"] for row in rows], batch_size=5)
     for row, said in zip(rows, found, strict=True):
         assert (said["text"], said["label"]) == (row["input"], row["prediction"])
@@ -131,7 +131,7 @@ def test_evaluate_gives_the_scores_of_the_run_again(result: Run) -> None:
 
 
 def test_such_a_run_writes_its_label_too(result: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    text = result.predictions()[0]["input"]
+    text = result.predictions[0]["input"]
     assert main(["generate", str(result.folder), "--prompt", text, "--max-new-tokens", "4"]) == 0
     assert json.loads(capsys.readouterr().out)["prompt"] == f"{text}\nlabel:"
 
@@ -143,7 +143,7 @@ def test_the_card_names_its_floors_and_its_snippet_runs(result: Run) -> None:
     said: list[Any] = []
     code = card.split("```python\n")[1].split("```")[0]
     if "lstm" not in str(result.recipe.model):  # which needs the repository's own code
-        exec(code.replace("your text", result.predictions()[0]["input"]), {"print": said.append})
+        exec(code.replace("your text", result.predictions[0]["input"]), {"print": said.append})
         assert isinstance(said[0], str)
 
 
@@ -173,7 +173,7 @@ def test_it_stands_beside_a_classifier_with_the_same_rows_metrics_and_floors(
         given = recipe("lstm", tmp_path / name, task, ROWS, max_steps=2, eval_steps=2, save_steps=2)
         arms.append(run(replace(given, name=f"study/{name}")))
     writes, labels = arms
-    for row, other in zip(writes.predictions(), labels.predictions(), strict=True):
+    for row, other in zip(writes.predictions, labels.predictions, strict=True):
         same = ("id", "input", "reference")
         assert [row[name] for name in same] == [other[name] for name in same]
         assert row["statistics"].keys() == other["statistics"].keys()

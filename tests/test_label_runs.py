@@ -45,7 +45,7 @@ def test_a_classifier_learns_and_says_so_in_its_folder(classified: Run) -> None:
     assert {"f1_animal", "f1_greeting", "f1_none", "mcc", "loss"} <= set(quality)
     assert set(floors) == {"majority", "character_svm"}
     assert classified.metrics["untouched"] == {}  # its head is new: it would only guess
-    row = classified.predictions()[0]
+    row = classified.predictions[0]
     assert row["reference"] in row["probabilities"]
     assert row["prediction"] == max(row["probabilities"], key=row["probabilities"].get)
     best = classified.metrics["validation"]
@@ -59,7 +59,7 @@ def test_the_saved_classifier_is_a_pipeline_that_agrees(classified: Run) -> None
     assert config.id2label == {0: "animal", 1: "greeting", 2: "none"}
     assert config.problem_type == "single_label_classification"
     label: Any = pipeline("text-classification", model=folder)
-    for row in classified.predictions()[:4]:
+    for row in classified.predictions[:4]:
         (said,) = label(row["input"])
         assert said["label"] == row["prediction"]
         assert said["score"] == pytest.approx(row["probabilities"][said["label"]], abs=1e-5)
@@ -68,7 +68,7 @@ def test_the_saved_classifier_is_a_pipeline_that_agrees(classified: Run) -> None
 def test_predict_says_what_the_run_scored(
     classified: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    rows = classified.predictions()
+    rows = classified.predictions
     found = predict(str(classified.folder), [row["input"] for row in rows], batch_size=5)
     for row, said in zip(rows, found, strict=True):
         assert said["label"] == row["prediction"]
@@ -102,7 +102,7 @@ def test_a_tagger_learns_and_says_so_in_its_folder(tagged_run: Run) -> None:
     assert quality["entity_f1"]["value"] > 40
     assert {"f1_animal", "f1_greeting", "entity_recall", "token_accuracy"} <= set(quality)
     assert tagged_run.metrics["floors"]["word_tags"]["entity_f1"]["value"] > 90
-    row = tagged_run.predictions()[0]
+    row = tagged_run.predictions[0]
     assert len(row["prediction"]) == len(row["reference"]) == len(row["input"].split())
     assert "entity_f1" in tagged_run.metrics["validation"]
 
@@ -111,14 +111,14 @@ def test_the_saved_tagger_is_a_pipeline_that_agrees(tagged_run: Run) -> None:
     folder = str(tagged_run.folder / "model")
     assert AutoConfig.from_pretrained(folder).id2label[0] == "O"
     tag: Any = pipeline("token-classification", model=folder, ignore_labels=[])
-    for row in tagged_run.predictions()[:3]:
+    for row in tagged_run.predictions[:3]:
         assert first_tags(row["input"], tag(row["input"])) == row["prediction"]
 
 
 def test_predict_finds_the_entities_of_a_text_and_of_its_words(
     tagged_run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    row = next(row for row in tagged_run.predictions() if set(row["prediction"]) != {"O"})
+    row = next(row for row in tagged_run.predictions if set(row["prediction"]) != {"O"})
     (by_text,) = predict(str(tagged_run.folder), [row["input"]])
     words: Any = {"tokens": row["input"].split()}
     (by_words,) = predict(str(tagged_run.folder), [words])
@@ -150,7 +150,7 @@ def test_an_adapter_with_its_new_head_reloads_to_the_same_scores(
             run(made)
         return
     result = run(made)
-    rows = result.predictions()
+    rows = result.predictions
     found = predict(str(result.folder), [row["input"] for row in rows], batch_size=4)
     for row, said in zip(rows, found, strict=True):
         if isinstance(task, Classification):
@@ -182,7 +182,7 @@ def test_several_labels_a_text_are_learned_predicted_and_saved(tmp_path: Path) -
     ]
     result = run(recipe("gpt2", tmp_path, Classification(multi_label=True), rows, max_steps=30))
     assert result.metrics["quality"]["macro_f1"]["value"] > 90
-    row = next(row for row in result.predictions() if len(row["reference"]) == 2)
+    row = next(row for row in result.predictions if len(row["reference"]) == 2)
     config = AutoConfig.from_pretrained(str(result.folder / "model"))
     assert config.problem_type == "multi_label_classification"
     label: Any = pipeline("text-classification", model=str(result.folder / "model"), top_k=None)
@@ -238,7 +238,7 @@ def test_windows_of_a_long_text_are_scored_word_by_word_as_they_are_predicted(
     }
     made = recipe("bert", tmp_path, Tagging(max_tokens=16), [*short, long])
     result = run(made)
-    row = result.predictions()[-1]
+    row = result.predictions[-1]
     assert row["scored"] == len(row["prediction"]) == len(long["tokens"])
     (found,) = predict(str(result.folder), [row["input"]])
     assert sum(tag[0] == "B" for tag in row["prediction"]) <= len(found["entities"])
@@ -252,7 +252,7 @@ def test_the_card_of_an_adapter_on_berts_tokens_tells_its_base_where_a_text_ends
                   eval_strategy="no", save_strategy="no", load_best_model_at_end=False)  # fmt: skip
     base = Pretrained(build_on_bert_tokens("t5", tmp_path / "base"))
     found = run(replace(made, model=base))
-    row = found.predictions()[0]
+    row = found.predictions[0]
     card = (found.folder / "model" / "README.md").read_text()
     snippet = card.split("```python\n")[1].split("```")[0]
     said: list[Any] = []

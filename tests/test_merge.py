@@ -29,7 +29,7 @@ from finetune import (
 )
 from finetune.cli import main
 from finetune.methods import Method
-from finetune.models.saved import open_saved
+from finetune.runs import open_saved
 from finetune.verbs.merge import Behaviour, merge, prove
 from tests.conftest import WORDS, build, tokenizer
 
@@ -144,7 +144,7 @@ def test_a_runs_own_prompts_prove_it_and_its_decoding_goes_along(
     )
     result = run(recipe)
     assert main(["merge", str(result.folder), str(tmp_path / "out")]) == 0
-    assert f"out: {min(8, len(result.predictions()))} prompts, the same" in capsys.readouterr().out
+    assert f"out: {min(8, len(result.predictions))} prompts, the same" in capsys.readouterr().out
     config = open_saved(str(tmp_path / "out")).model.generation_config
     assert Decoding.of(config) == recipe.decoding
     adapted = open_saved(str(result.folder)).model.generation_config

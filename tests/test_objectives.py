@@ -51,7 +51,7 @@ from finetune.verbs.evaluate import evaluate_runs
 from finetune.verbs.merge import merge
 from tests.conftest import build, kill, tokenizer, weights
 from tests.label_runs import tagged, texts
-from tests.objectives import CONFIG, TASKS, documents, recipe, scratch, untrained, write
+from tests.pretraining_runs import CONFIG, TASKS, documents, recipe, scratch, untrained, write
 
 SCORES = {
     "bert": {"loss", "perplexity", "masked_accuracy"},
@@ -219,7 +219,7 @@ def test_the_loss_falls_and_every_score_is_there(made: dict[str, Run], kind: str
     quality = result.metrics["quality"]
     assert set(quality) == SCORES[kind]
     assert {entry["mode"] for entry in quality.values()} == {"teacher_forced"}
-    row = result.predictions()[0]
+    row = result.predictions[0]
     assert set(row["statistics"]) == SCORES[kind]
     if kind == "bert":
         assert quality["loss"]["value"] < result.metrics["floors"]["unigram"]["loss"]["value"]

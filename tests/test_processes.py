@@ -22,8 +22,8 @@ from finetune import Run, Scratch, compare, run
 from finetune.training.order import BLANK
 from tests.conftest import WORDS, build, tokenizer
 from tests.label_runs import tagged, texts
-from tests.objectives import TASKS as OBJECTIVES
-from tests.objectives import documents, untrained, write
+from tests.pretraining_runs import TASKS as OBJECTIVES
+from tests.pretraining_runs import documents, untrained, write
 from tests.two_processes import recipe, watched
 
 ARM = '''"""An arm."""
@@ -164,8 +164,8 @@ def test_two_processes_have_the_scores_of_one(both: tuple[str, Run, Run]) -> Non
                 **entry,
                 "value": pytest.approx(entry["value"], rel=1e-4),
             }
-    assert len(two.predictions()) == 9
-    for first, second in zip(one.predictions(), two.predictions(), strict=True):
+    assert len(two.predictions) == 9
+    for first, second in zip(one.predictions, two.predictions, strict=True):
         assert second["prediction"] == first["prediction"]
         assert second["tokens"] == first["tokens"] > 0
         assert second["nats"] == pytest.approx(first["nats"], rel=1e-4)
@@ -179,7 +179,7 @@ def test_two_processes_label_as_one(arm: str, two: Launched) -> None:
     for metric, entry in one.metrics["quality"].items():
         found = both.metrics["quality"][metric]
         assert found == {**entry, "value": pytest.approx(entry["value"], rel=1e-4)}
-    for first, second in zip(one.predictions(), both.predictions(), strict=True):
+    for first, second in zip(one.predictions, both.predictions, strict=True):
         assert second["prediction"] == first["prediction"]
         assert second["nats"] == pytest.approx(first["nats"], rel=1e-3, abs=1e-6)
 
@@ -207,8 +207,8 @@ def test_streams_of_two_processes_are_those_of_one(two: Launched) -> None:
     one, both = Run.read(Path("one/carried")), Run.read(Path("two/carried"))
     assert len(losses(one.folder)) >= 6
     assert losses(both.folder) == pytest.approx(losses(one.folder), abs=1e-4)
-    nats = [row["nats"] for row in one.predictions()]
-    assert [row["nats"] for row in both.predictions()] == pytest.approx(nats, rel=1e-4)
+    nats = [row["nats"] for row in one.predictions]
+    assert [row["nats"] for row in both.predictions] == pytest.approx(nats, rel=1e-4)
     for step, read in rows("one", "carried", 0).items():
         found = [rows("two", "carried", rank)[step] for rank in (0, 1)]
         assert sorted(found[0] + found[1]) == sorted(read)

@@ -144,8 +144,8 @@ def commands(hub: Hub, folder: Path, given: Sequence[Sequence[str]], cache: str)
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     from finetune.generation import generate
-    from finetune.models.saved import open_saved
     from finetune.prompts import encode_prompts
+    from finetune.runs import open_saved
 
     folder = tmp_path_factory.mktemp("push")
     here = folder / "here"

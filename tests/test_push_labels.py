@@ -70,7 +70,7 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
             ]
         made = recipe(kind, here / name, task, data, method, max_steps=10, eval_strategy="no",
                       save_strategy="no", load_best_model_at_end=False)  # fmt: skip
-        rows[name] = run(made).predictions()[0]
+        rows[name] = run(made).predictions[0]
     with Hub(folder) as hub:
         given = [["hf_write", "push", str(here / name / "run"), f"me/{name}"] for name in RUNS]
         for answer in commands(hub, folder, given, "pushing"):

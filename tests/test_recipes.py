@@ -165,7 +165,7 @@ def test_ten_steps_move_what_the_arm_promises_and_leave_a_whole_run(
     losses = [point[key] for point in map(json.loads, history) for key in point if "loss" in key]
     assert losses
     assert all(map(isfinite, losses))
-    assert result.predictions()
+    assert result.predictions
     assert (result.folder / "manifest.json").is_file()
     model = result.folder / "model"
     assert f"\n# {name}\n" in (model / "README.md").read_text()

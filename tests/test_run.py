@@ -33,9 +33,8 @@ from finetune import (
     run,
 )
 from finetune.methods import Method
-from finetune.models.saved import open_saved
+from finetune.runs import is_finished, open_saved
 from finetune.training.trainer import FinetuneTrainer
-from finetune.verbs.run import is_finished
 from tests.conftest import WORDS, build, kill, tokenizer, weights
 
 
@@ -68,10 +67,10 @@ def test_a_run_leaves_every_file_and_its_loss_falls(recipe: Recipe) -> None:
         "split": "test",
         "mode": "generated",
         "higher_is_better": True,
-        "n": len(result.predictions()),
+        "n": len(result.predictions),
     }
     assert set(result.metrics["floors"]) == {"unigram", "nearest"}
-    row = result.predictions()[0]
+    row = result.predictions[0]
     assert set(row) == {
         *("id", "input", "reference", "prediction", "nats", "tokens", "bytes", "statistics")
     }
@@ -88,7 +87,7 @@ def test_the_model_folder_loads_with_plain_transformers_and_gives_the_same_text(
     tok: Any = AutoTokenizer.from_pretrained(folder)
     assert model.config.use_cache
     assert model.generation_config.max_new_tokens == 6
-    for row in result.predictions()[:3]:
+    for row in result.predictions[:3]:
         ids = tok(row["input"], return_tensors="pt")
         new = model.generate(**ids)[0]
         new = new[ids["input_ids"].shape[1] :] if kind == "gpt2" else new
@@ -103,7 +102,7 @@ def test_an_adapter_reloads_to_the_same_scores(recipe: Recipe, method: Method) -
     result = run(replace(recipe, method=method))
     assert (result.folder / "model" / "adapter_config.json").is_file()
     saved = open_saved(str(result.folder))
-    rows = result.predictions()[:4]
+    rows = result.predictions[:4]
     _, ids = encode_prompts(saved, [row["input"] for row in rows], raw=True)
     texts = generate(saved.model, saved.tokenizer, ids, recipe.decoding)
     assert [text[0].strip() for text in texts] == [row["prediction"] for row in rows]
@@ -156,6 +155,22 @@ def test_a_finished_run_is_read_not_repeated(recipe: Recipe) -> None:
     written = (first.folder / "metrics.json").stat().st_mtime_ns
     assert run(recipe).metrics == first.metrics
     assert (first.folder / "metrics.json").stat().st_mtime_ns == written
+
+
+def test_a_run_is_given_as_it_was_made_and_its_recipe_is_not_read_back(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(values: object) -> Recipe:
+        raise ValueError("a class of the user's own")
+
+    monkeypatch.setattr(Recipe, "from_dict", unknown)
+    result = run(recipe)
+    assert result.recipe is recipe
+    monkeypatch.undo()
+    assert result == Run.read(result.folder)
+    saved = result.load()
+    assert saved.recipe == recipe
+    assert same(saved.model.state_dict(), open_saved(str(result.folder)).model.state_dict())
 
 
 def test_a_different_run_in_the_folder_is_refused_and_says_what_differs(recipe: Recipe) -> None:
@@ -330,7 +345,7 @@ def test_without_validation_the_last_weights_are_kept_and_nothing_is_scored(
     data = replace(recipe.data, validation_fraction=0.0, test_fraction=0.0)
     result = run(replace(recipe, data=data))
     assert result.metrics["quality"] == {}
-    assert result.predictions() == []
+    assert result.predictions == []
 
 
 def test_the_best_weights_are_kept_not_the_last(recipe: Recipe) -> None:
@@ -356,7 +371,7 @@ def test_language_modeling_scores_bits_per_byte_of_the_raw_text(tmp_path: Path) 
                           eval_strategy="no", load_best_model_at_end=False),
     )  # fmt: skip
     result = run(recipe)
-    (row,) = result.predictions()
+    (row,) = result.predictions
     bits = result.metrics["quality"]["bits_per_byte"]["value"]
     assert row["bytes"] == len(row["reference"].encode())
     assert bits == pytest.approx(row["nats"] / 0.6931471805599453 / row["bytes"])

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.models import Pretrained
+from finetune.models.adapter import HEAD
 from finetune.models.pretrained import BUNDLED
-from finetune.models.saved import HEAD
 from finetune.reports.diagnosis import below
 from finetune.reports.tables import BELOW, NOTE, SHOWN, number, shown
+from finetune.runs import RECIPE, read_json
 from finetune.tasks import (
     Classification,
     Completion,
@@ -24,7 +25,7 @@ from finetune.tasks import (
 
 if TYPE_CHECKING:
     from finetune.data import Data
-    from finetune.verbs.run import Run
+    from finetune.runs import Run
 
 FLOORS = dict.fromkeys(
     ("LanguageModeling", "SpanCorruption", "Completion"),
@@ -69,10 +70,8 @@ def card(run: Run, name: str, *, base: str | None = None) -> str:
     `name`: what loads the model, its folder or its Hub id. `base`: the Hub id of the base model
     where it got one after the run.
     """
-    manifest = json.loads((run.folder / "manifest.json").read_text())
+    manifest, adapter = run.manifest, run.adapter
     base = base or manifest["base"]
-    config_file = run.folder / "model" / "adapter_config.json"
-    adapter = json.loads(config_file.read_text()) if config_file.is_file() else None
     licence = _licence(run, manifest["base"])
     remote = _needs_its_code(run, manifest["base"])
     metadata = _metadata(run, name, base, licence, adapter is not None)
@@ -191,19 +190,19 @@ def _needs_its_code(run: Run, hub_id: str | None) -> bool:
     model = run.recipe.model
     if isinstance(model, Pretrained) and model.trust_remote_code:
         return True
-    own = run.folder / "model" / "config.json"  # an adapter has none
+    own = run.model_folder / "config.json"  # an adapter has none
     file = own if own.is_file() else _base_file(run, hub_id, "config.json")
     if file is None:
         return False
-    return json.loads(file.read_text())["model_type"] not in CONFIG_MAPPING_NAMES
+    return read_json(file)["model_type"] not in CONFIG_MAPPING_NAMES
 
 
 def _is_seq2seq(run: Run) -> bool:
-    folder = run.folder / "model"
-    if (folder / "config.json").is_file():
-        return bool(json.loads((folder / "config.json").read_text()).get("is_encoder_decoder"))
-    adapter = json.loads((folder / "adapter_config.json").read_text())
-    return bool(adapter["task_type"] == "SEQ_2_SEQ_LM")
+    if run.adapter is not None:
+        return bool(run.adapter["task_type"] == "SEQ_2_SEQ_LM")
+    return bool(
+        json.loads((run.model_folder / "config.json").read_text()).get("is_encoder_decoder")
+    )
 
 
 def _origin(run: Run, base: str | None, licence: dict[str, str], manifest: dict[str, Any]) -> str:
@@ -252,11 +251,11 @@ def _labels(run: Run) -> list[str]:
     """A line with the names of the classes or tags; of a model that writes text none."""
     if not isinstance(run.recipe.task, Classification | Tagging):
         return []
-    model = run.folder / "model"
+    model = run.model_folder
     if (model / HEAD).is_file():
-        names = json.loads((model / HEAD).read_text())["names"]
+        names = read_json(model / HEAD)["names"]
     else:
-        named = json.loads((model / "config.json").read_text())["id2label"]
+        named = read_json(model / "config.json")["id2label"]
         names = [named[number] for number in sorted(named, key=int)]
     more = f" and {len(names) - LABELS:,} more" * (len(names) > LABELS)
     return [f"- **Labels**: {', '.join(f'`{name}`' for name in names[:LABELS])}{more}"]
@@ -278,7 +277,7 @@ def _snippet(run: Run, name: str, adapter: dict[str, Any] | None, remote: bool) 
         return _label_snippet(run, name, run.recipe.task, adapter, remote)
     if isinstance(run.recipe.task, MaskedLanguageModeling | SentenceOrder | ReplacedTokens):
         return _pretrained_snippet(run, name, adapter)
-    recipe, folder = run.recipe, run.folder / "model"
+    recipe, folder = run.recipe, run.model_folder
     seq2seq = _is_seq2seq(run)
     kind = "Seq2SeqLM" if seq2seq else "CausalLM"
     code = ", trust_remote_code=True" if remote else ""
@@ -402,11 +401,11 @@ def _label_snippet(
         ]
         return "\n".join(lines) + "\n"
     assert isinstance(run.recipe.model, Pretrained)
-    head = json.loads((run.folder / "model" / HEAD).read_text())
+    head = read_json(run.model_folder / HEAD)
     kind = "Token" if isinstance(task, Tagging) else "Sequence"
     auto = f"AutoPeftModelFor{kind}Classification"
     settings = f'"dtype": "{run.recipe.model.dtype}", "num_labels": len(names)'
-    tokenizer = AutoTokenizer.from_pretrained(str(run.folder / "model"), trust_remote_code=remote)
+    tokenizer = AutoTokenizer.from_pretrained(str(run.model_folder), trust_remote_code=remote)
     if tokenizer.eos_token is not None and tokenizer.eos_token == tokenizer.sep_token:
         settings += ', "eos_token_id": tokenizer.eos_token_id'  # which the base does not know
     lines = [
@@ -439,7 +438,7 @@ def _chats(run: Run) -> bool:
     """Whether the saved chat template was made from the recipe's prompt."""
     task = run.recipe.task
     single = isinstance(task, Completion) and len(task.inputs) == 1
-    return single and (run.folder / "model" / "chat_template.jinja").is_file()
+    return single and (run.model_folder / "chat_template.jinja").is_file()
 
 
 def _caution(adapter: dict[str, Any] | None) -> str:
@@ -514,9 +513,9 @@ def _cost(run: Run, manifest: dict[str, Any]) -> str:
 
 
 def _again(run: Run, name: str, manifest: dict[str, Any]) -> str:
-    here = name == str(run.folder / "model")
-    lines = [] if here else [f"hf download {name} recipe.json --local-dir ."]
-    file = run.folder / "recipe.json" if here else "recipe.json"
+    here = name == str(run.model_folder)
+    lines = [] if here else [f"hf download {name} {RECIPE} --local-dir ."]
+    file = run.folder / RECIPE if here else RECIPE
     lines.append(f"finetune run --from {file} --training.output-dir again")
     text = "```\n" + "\n".join(lines) + "\n```"
     data = run.recipe.data

@@ -15,14 +15,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from finetune.reports.diagnosis import below
+from finetune.runs import METRICS, read_json
 from finetune.strict_json import dumps
 
 if TYPE_CHECKING:
     from finetune.evaluation.evaluate import Quality
     from finetune.prepare import Prepared
+    from finetune.runs import Run
     from finetune.verbs.compare import Choice, Row
     from finetune.verbs.evaluate import Curve
-    from finetune.verbs.run import Run
 
 SHOWN = {
     "loss": "loss",
@@ -104,9 +105,9 @@ def print_result(run: Run) -> None:
         floors = dict.fromkeys(name for names in low.values() for name in names)
         if floors:
             console.print(f"{NOTE}: {', '.join(floors)}", style="yellow")
-    if run.predictions() and "probabilities" in run.predictions()[0]:
-        _print_confusion(run.predictions())
-    samples = {row["input"]: row for row in run.predictions() if "prediction" in row}
+    if run.predictions and "probabilities" in run.predictions[0]:
+        _print_confusion(run.predictions)
+    samples = {row["input"]: row for row in run.predictions if "prediction" in row}
     for row in list(samples.values())[:5]:
         console.print(f"[bold]>[/bold] {escape(_one_line(row['input']))}")
         prediction, reference = (_joined(row[name]) for name in ("prediction", "reference"))
@@ -120,9 +121,19 @@ def print_result(run: Run) -> None:
     )
     if "diagnosis" in metrics:  # a run of an earlier version has none
         console.print(f"diagnosis: {escape(metrics['diagnosis']['text'])}")
-    adapter = (run.folder / "model" / "adapter_config.json").is_file()
-    what = "PEFT's adapter" if adapter else "an ordinary checkpoint"
+    what = "PEFT's adapter" if run.adapter is not None else "an ordinary checkpoint"
     console.print(f"result: {escape(str(run.folder))}  (model/ is {what})")
+
+
+def status(folder: Path) -> str:
+    """A run's scores in one line, or that it has none yet."""
+    try:
+        quality = read_json(folder / METRICS)["quality"]
+        return ", ".join(f"{name} {entry['value']:.4g}" for name, entry in quality.items())
+    except FileNotFoundError:
+        return "unfinished"
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return f"{METRICS} cannot be read"
 
 
 def print_scores(runs: Sequence[tuple[str, Quality]]) -> None:
@@ -311,7 +322,7 @@ def print_context(curves: Sequence[Curve]) -> None:
 
 def write_context(curves: Sequence[Curve], notes: Sequence[str], folder: Path) -> None:
     """context.json, context.md and context.svg."""
-    from finetune.reports.curves import draw_context
+    from finetune.reports.context import draw_context
 
     folder.mkdir(parents=True, exist_ok=True)
     lines = "\n".join(f"- {note}" for note in notes)

@@ -12,11 +12,11 @@ from hashlib import sha256
 from math import isclose, isfinite
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from finetune.evaluation.paired import FEWEST, Difference, difference, of_rows
 from finetune.reports.diagnosis import below
-from finetune.verbs.run import Run, is_finished
+from finetune.runs import RUNS, Run, is_finished, runs_of_arms
 
 if TYPE_CHECKING:
     from finetune.data import Splits
@@ -102,7 +102,7 @@ def compare(
     there: dict[Path, Path] = {}
     for name in recipes:
         folder = Path(name).expanduser()
-        if runs_there := _runs_in(folder):
+        if runs_there := runs_of_arms(folder):
             there |= {place.resolve(): place for place in runs_there}
             continue
         study = name in studies() or (folder / "__init__.py").is_file()
@@ -143,7 +143,7 @@ def compare(
             wanted.append((file, recipe, recipe.identity(loaded[key].fingerprint)))
             there.pop(recipe.folder.resolve(), None)
     finished = _named([Run.read(folder) for folder in there.values()], set(scored))
-    scored |= {str(run.folder): _manifest(run)["split_hashes"] for run in finished}
+    scored |= {str(run.folder): run.manifest["split_hashes"] for run in finished}
     _check_split(scored)
     missing = [
         (file, recipe)
@@ -171,7 +171,7 @@ def compare(
 def _cautions(runs: Sequence[Run]) -> list[str]:
     """What makes these runs less comparable than a table of them looks."""
     cautions = []
-    arms = {name: _manifest(of_arm[0])["split_hashes"] for name, of_arm in _by_arm(runs).items()}
+    arms = {name: of_arm[0].manifest["split_hashes"] for name, of_arm in _by_arm(runs).items()}
     trained: dict[str, list[str]] = {}
     for name, hashes in arms.items():
         trained.setdefault(hashes["train"], []).append(name)
@@ -193,12 +193,6 @@ def _kept(unfit: Mapping[str, Sequence[str]]) -> list[str]:
         for flag in flags:
             names.setdefault(flag, []).append(arm)
     return [f"{flag} does not apply to {', '.join(arms)}" for flag, arms in names.items()]
-
-
-def _runs_in(folder: Path) -> list[Path]:
-    """The runs of a folder: itself, its seeds, or those of its arms; not finished ones too."""
-    places = [folder, *sorted(folder.glob("seed-*")), *sorted(folder.glob("*/seed-*"))]
-    return [place for place in places if (place / "manifest.json").is_file()]
 
 
 def _arm(run: Run) -> Path:
@@ -241,7 +235,7 @@ def _folder(name: str, output: Path | None, overrides: Sequence[str]) -> Path:
         return output / arm
     if overrides:
         study += "-" + sha256("\0".join(overrides).encode()).hexdigest()[:8]
-    return Path("runs") / study / arm
+    return RUNS / study / arm
 
 
 def _run(file: Path, recipe: Recipe, overrides: Sequence[str]) -> None:
@@ -320,7 +314,7 @@ def chosen(runs: Sequence[Run]) -> Choice | None:
     value = mean(entry["value"] for entry in entries)
     split = entries[0]["split"]
     choice = Choice(arm, len(arms), metric, rises, means[arm], split, value, len(entries))
-    lowest = arms[arm][0].floor_statistics()
+    lowest = arms[arm][0].floor_statistics
     floors = arms[arm][0].metrics["floors"]
     values = {name: scores[metric]["value"] for name, scores in floors.items() if name in lowest}
     if not values:
@@ -329,14 +323,14 @@ def chosen(runs: Sequence[Run]) -> Choice | None:
     choice = replace(choice, floor=floor, floor_value=values[floor])
     if reason := _no_interval(arms[arm][0], split, entries[0]["n"]):
         return replace(choice, no_interval=reason)
-    scored = [of_rows(metric, run.predictions()) for run in arms[arm]]
+    scored = [of_rows(metric, run.predictions) for run in arms[arm]]
     against = difference(scored[0][0], [rows for _, rows in scored], [lowest[floor]])
     return replace(choice, against=against)
 
 
 def _no_interval(run: Run, split: str, examples: int) -> str | None:
     """Why the bootstrap over a run's examples would say nothing. None: it does."""
-    hashes = _manifest(run)["split_hashes"]
+    hashes = run.manifest["split_hashes"]
     if split == "validation" or hashes.get("validation") == hashes[split]:
         return (
             "these are the rows by which it was chosen, so its score is too good: score it on "
@@ -355,7 +349,7 @@ def _circumstances(runs: Sequence[Run]) -> str:
         for run in runs
         for entry in run.metrics["quality"].values()
     }
-    manifests = [_manifest(run) for run in runs]
+    manifests = [run.manifest for run in runs]
     hardware = {
         f"{found['cpus']} CPU cores (threads: {found['threads']})"
         + (f", {found['processes']} processes" if found.get("processes", 1) > 1 else "")
@@ -366,11 +360,6 @@ def _circumstances(runs: Sequence[Run]) -> str:
     return "; ".join(
         [*sorted(scored), *sorted(hardware), " to ".join(dict.fromkeys([dates[0], dates[-1]]))]
     )
-
-
-def _manifest(run: Run) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run.folder / "manifest.json").read_text())
-    return found
 
 
 def _alike(one: Scores, other: Scores) -> bool:
@@ -397,7 +386,7 @@ def _own_metric(runs: Sequence[Run]) -> str | None:
 
 def _judged_alike(runs: Sequence[Run]) -> bool:
     """Whether all have the same validation split."""
-    return len({_manifest(run)["split_hashes"].get("validation") for run in runs}) == 1
+    return len({run.manifest["split_hashes"].get("validation") for run in runs}) == 1
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,10 +14,10 @@ from finetune.evaluation.context import ContextLoss, check_context, context_loss
 from finetune.evaluation.evaluate import Evaluation, check, evaluate
 from finetune.methods import Adapted
 from finetune.models import Pretrained
-from finetune.models.saved import open_saved, saved_run
 from finetune.overrides import overridden
 from finetune.prepare import Prepared
 from finetune.recipe import Recipe
+from finetune.runs import MANIFEST, open_saved, read_json, read_recipe, saved_run
 from finetune.shape import Shape
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ def _runs(names: Sequence[str], overrides: Sequence[str]) -> list[tuple[str, str
         if folder in folders:
             raise ValueError(f"{name} is named twice")
         folders.add(folder)
-        recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text()))
+        recipe = read_recipe(folder)
         changed = overridden(recipe, overrides)
         kept = replace(changed, model=recipe.model, method=recipe.method, training=recipe.training)
         if kept != changed:
@@ -193,7 +192,7 @@ def _open(name: str, recipe: Recipe, split: str | None) -> Opened:
     )
     notes = [*splits.warnings, *encoded.warnings]
     assert saved.run is not None
-    manifest = json.loads((saved.run / "manifest.json").read_text())
+    manifest = read_json(saved.run / MANIFEST)
     if manifest["split_hashes"].get(split) != splits.hashes[split]:
         notes.append(f"these are not the run's own {split} data, its own scores are of others")
     return Opened(prepared, split, tuple(notes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING
 from finetune.decoding import Decoding
 from finetune.generation import generate
 from finetune.models.heads import auto_class, stored_head
-from finetune.models.saved import Saved, open_saved
 from finetune.models.saving import save_tokenizer, save_weights
+from finetune.runs import PREDICTIONS, Saved, open_saved, read_rows
 from finetune.shape import Shape
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def merge(name: str, out: Path) -> Merged:
     out.parent.mkdir(parents=True, exist_ok=True)
     # Beside and then renamed: complete or absent.
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
-        folder = Path(beside) / "model"
+        folder = Path(beside) / out.name
         merged = model.merge_and_unload()
         save_weights(merged, folder)
         save_tokenizer(saved.tokenizer, folder, Shape.of(merged).max_tokens)
@@ -168,9 +167,8 @@ def largest_difference(some: Sequence[Tensor], others: Sequence[Tensor]) -> floa
 def prompts_for(saved: Saved) -> list[list[int]]:
     """Token ids: of the run's own first prompts, else of a few texts of many kinds."""
     texts: Sequence[str] = TEXTS
-    if saved.run is not None and (saved.run / "predictions.jsonl").is_file():  # not on the Hub
-        lines = (saved.run / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
-        rows = map(json.loads, lines[:PROMPTS])
+    if saved.run is not None and (saved.run / PREDICTIONS).is_file():  # not on the Hub
+        rows = read_rows(saved.run / PREDICTIONS)[:PROMPTS]
         texts = [row["input"] or row["reference"] for row in rows] or TEXTS
     room = Shape.of(saved.model).max_tokens
     most = LONGEST if room is None else min(LONGEST, room // 2)

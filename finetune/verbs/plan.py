@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from finetune.evaluation.evaluate import check
 from finetune.prepare import Prepared, prepare
 from finetune.recipe import Recipe
+from finetune.runs import CHECKPOINTS
 
 
 def plan(recipe: Recipe) -> Prepared:
@@ -23,7 +23,7 @@ def plan(recipe: Recipe) -> Prepared:
     recipe.training.check()
     splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
     args = recipe.training.resolve(
-        Path(recipe.folder) / "checkpoints",
+        recipe.folder / CHECKPOINTS,
         learning_rate=recipe.method.learning_rate,
         metric=recipe.task.metric,
         validated=splits.validation is not None,

@@ -7,16 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetune.models import Pretrained
 from finetune.models.pretrained import BUNDLED
 from finetune.models.saving import without_local
 from finetune.reach import hub_answers
+from finetune.runs import (
+    MANIFEST,
+    METRICS,
+    RECIPE,
+    Run,
+    check_base,
+    check_finished,
+    read_json,
+    run_folder,
+)
 from finetune.strict_json import dumps
-
-if TYPE_CHECKING:
-    from finetune.verbs.run import Run
 
 WEIGHTS = (
     *("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*"),
@@ -41,53 +48,52 @@ def push(run: str | Path, repo: str, private: bool | None = True) -> str:
     Raises: ValueError for what is not a finished run, a name that cannot be, a token that may not
         write, and whatever the Hub or the network refuses.
     """
-    from huggingface_hub import HfApi
-
-    from finetune.models.saved import check_base, run_folder
-    from finetune.reports.card import card
-    from finetune.verbs.run import Run
-
     folder = run_folder(str(run))
     if folder is None:
         raise ValueError(f"{str(run)!r} is no run: give a run's folder, such as runs/study/arm")
-    if not (folder / "metrics.json").is_file():
-        raise ValueError(f"run {folder} is not finished; the command that began it resumes it")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    if "base" not in manifest:
+    check_finished(folder)
+    if "base" not in read_json(folder / MANIFEST):
         raise ValueError(f"run {folder} is of an older version of finetune; run its recipe anew")
-    finished = Run.read(folder)
-    config_file = folder / "model" / "adapter_config.json"
-    adapter = json.loads(config_file.read_text()) if config_file.is_file() else None
-    base = None if adapter is None else str(adapter["base_model_name_or_path"])
+    return push_run(Run.read(folder), repo, private)
+
+
+def push_run(run: Run, repo: str, private: bool | None = True) -> str:
+    """As `push`, for a run that was read already."""
+    from huggingface_hub import HfApi
+
+    from finetune.reports.card import card
+
+    base = None if run.adapter is None else str(run.adapter["base_model_name_or_path"])
     if base is not None and Path(base).suffix == ".gguf":
         raise ValueError(
-            f"{folder} adapts the file {Path(base).name}, which plain peft does not load: "
+            f"{run.folder} adapts the file {Path(base).name}, which plain peft does not load: "
             "train the adapter on the model in the Hub's own format"
         )
     if base is not None and Path(base).is_dir():
-        check_base(Pretrained(base), folder)  # it goes up beside the adapter
+        check_base(run.folder, Pretrained(base))  # it goes up beside the adapter
 
     repo = reserve(repo, private)
-    if manifest["base"] is not None:
-        _fetch(manifest["base"])
+    hub_id = run.manifest["base"]
+    if hub_id is not None:
+        _fetch(hub_id)
     texts: dict[str, Any] = {}
-    if adapter is not None and base is not None:
+    if run.adapter is not None and base is not None:
         if Path(base).is_absolute():
             # Whoever may read the adapter needs its base.
             private = HfApi().model_info(repo).private
             base = _push_base(Path(base), reserve(f"{repo}-base", private))
-        texts["adapter_config.json"] = adapter | {"base_model_name_or_path": base}
-    del manifest["command"]  # the recipe says it all, without anybody's folders
-    texts |= {"recipe.json": _published(finished, base or manifest["base"])}
-    texts |= {"manifest.json": manifest, "metrics.json": finished.metrics}
-    files = [file for file in sorted((folder / "model").rglob("*")) if file.is_file()]
+        texts["adapter_config.json"] = run.adapter | {"base_model_name_or_path": base}
+    # The recipe says it all, without anybody's folders.
+    manifest = {name: value for name, value in run.manifest.items() if name != "command"}
+    texts |= {RECIPE: _published(run, base or hub_id), MANIFEST: manifest, METRICS: run.metrics}
     contents: dict[str, Path | bytes] = {
-        file.relative_to(folder / "model").as_posix(): file for file in files
+        file.relative_to(run.model_folder).as_posix(): file
+        for file in sorted(run.model_folder.rglob("*"))
+        if file.is_file()
     }
-    for name, value in texts.items():
-        contents[name] = _json(value)
-    contents["README.md"] = card(finished, repo, base=base).encode()
-    return _commit(repo, contents, f"{finished.recipe.name or folder.name}, fine-tuned")
+    contents |= {name: _json(value) for name, value in texts.items()}
+    contents["README.md"] = card(run, repo, base=base).encode()
+    return _commit(repo, contents, f"{run.recipe.name or run.folder.name}, fine-tuned")
 
 
 def reserve(repo: str, private: bool | None = True) -> str:

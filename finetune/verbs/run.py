@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import shutil
-import subprocess
 import sys
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import asdict, replace
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,68 +17,36 @@ from finetune.evaluation.evaluate import (
     floors,
     scored_split,
 )
+from finetune.manifest import describe
 from finetune.models import Pretrained
-from finetune.models.saved import HEAD
+from finetune.models.adapter import HEAD
 from finetune.models.saving import save_tokenizer, save_weights
 from finetune.prepare import Prepared, prepare
 from finetune.processes import is_first, on_first, start
-from finetune.recipe import PLACES, Recipe
+from finetune.recipe import Recipe
 from finetune.reports.diagnosis import diagnose
+from finetune.runs import (
+    BEFORE,
+    CHECKPOINTS,
+    HISTORY,
+    METRICS,
+    MODEL,
+    PREDICTIONS,
+    Run,
+    begin,
+    is_finished,
+    read_json,
+    sound_checkpoint,
+    write_json,
+    write_text,
+)
 from finetune.strict_json import dumps
 
 if TYPE_CHECKING:
-    from filelock import FileLock
     from transformers import TrainingArguments
 
+    from finetune.data import Splits
     from finetune.training.trainer import FinetuneTrainer
-
-BEFORE = "before.json"
-LOCK = "running.lock"
-BEGUN = ("started", "code", "versions")
-"""The fields of a manifest that a resumed run keeps from its first start."""
-LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "finetune-recipes")
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run, read back from its folder."""
-
-    folder: Path
-    recipe: Recipe
-    metrics: dict[str, Any]
-    """What metrics.json holds: quality, validation, untouched, floors, cost, diagnosis."""
-
-    @classmethod
-    def read(cls, folder: Path) -> Run:
-        """
-        Raises:
-            ValueError: the folder holds no finished run, or its model/ is gone.
-        """
-        try:
-            metrics = json.loads((folder / "metrics.json").read_text())
-            recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text()))
-        except FileNotFoundError as error:
-            raise ValueError(
-                f"{folder} holds no finished run: {error.filename} is not there"
-            ) from (error)
-        if not any((folder / "model").glob("*.safetensors")):
-            raise ValueError(
-                f"{folder} is finished, but its model/ is gone: put it back, or delete the folder "
-                "and run its recipe again"
-            )
-        return cls(folder, recipe, metrics)
-
-    def predictions(self) -> list[dict[str, Any]]:
-        """The rows of predictions.jsonl."""
-        lines = (self.folder / "predictions.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
-
-    def floor_statistics(self) -> dict[str, list[list[float]]]:
-        """By floor what each row adds to the task's own metric, in the order of `predictions`; none
-        of a floor without that metric, or in a run of an earlier version."""
-        before = json.loads((self.folder / BEFORE).read_text())
-        found: dict[str, list[list[float]]] = before.get("floor_statistics", {})
-        return found
 
 
 def run(recipe: Recipe) -> Run:
@@ -96,218 +57,127 @@ def run(recipe: Recipe) -> Run:
 
     Raises: ValueError where the recipe, its data, its folder or the Hub cannot be used.
     """
-    from finetune.training.trackers import named
-    from finetune.training.trainer import check_training
-    from finetune.verbs.push import push, reserve
+    from finetune.verbs.push import push_run
 
     recipe.training.check()
     start(recipe.training)
     repo, private = recipe.training.destination, recipe.training.hub_private_repo
     splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
-    folder = recipe.folder
     identity = on_first(lambda: recipe.identity(splits.fingerprint))
-    if not on_first(lambda: is_finished(folder, recipe, identity)):
-        args = recipe.training.resolve(
-            folder / "checkpoints",
-            learning_rate=recipe.method.learning_rate,
-            metric=recipe.task.metric,
-            validated=splits.validation is not None,
-        )
-        prepared = prepare(recipe, splits)
-        check(prepared)
-        check_training(prepared, args)
-        if repo is not None:
-            on_first(lambda: reserve(repo, private))
-        with ExitStack() as held:
-            if not on_first(lambda: _begin(folder, prepared, identity, held)):
-                with named(args, recipe):
-                    _train_and_score(folder, prepared, args)
+    if on_first(lambda: is_finished(recipe.folder, recipe, identity)):
+        finished = Run.read(recipe.folder)
+    else:
+        finished = _run(recipe, splits, identity)
     if repo is not None:
-        on_first(lambda: push(folder, repo, private))
-    return Run.read(folder)
+        on_first(lambda: push_run(finished, repo, private))
+    return finished
 
 
-def is_finished(folder: Path, recipe: Recipe, identity: str) -> bool:
-    """Whether this very run lies in `folder`, complete. Where nothing was trained yet, whatever
-    was begun there, a run can start.
+def _run(recipe: Recipe, splits: Splits, identity: str) -> Run:
+    from finetune.training.trackers import named
+    from finetune.training.trainer import check_training
+    from finetune.verbs.push import reserve
 
-    Raises: ValueError where another run lies there, with what differs, or is being trained.
-    """
-    if (folder / LOCK).is_file() and not (folder / "metrics.json").is_file():
-        _lock(folder).release()  # nobody else holds it
-    return _is_finished(folder, recipe, identity)
-
-
-def _is_finished(folder: Path, recipe: Recipe, identity: str) -> bool:
-    trained = _is_trained(folder)
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        there = json.loads((folder / "recipe.json").read_text())
-    except FileNotFoundError:
-        names = {path.name for path in folder.iterdir()} if folder.exists() else set()
-        if trained or not names <= {LOCK, "recipe.json", "recipe.json.part", "manifest.json.part"}:
-            raise ValueError(
-                f"{folder} is not empty and holds no run; name another: --training.output-dir"
-            ) from None
-        return False
-    if trained and manifest["identity"] != identity:
-        raise ValueError(
-            f"{folder} holds {_other_run(manifest, there, recipe)}; "
-            "delete it, or name another folder: --training.output-dir"
-        )
-    return (folder / "metrics.json").is_file()
+    folder, repo = recipe.folder, recipe.training.destination
+    args = recipe.training.resolve(
+        folder / CHECKPOINTS,
+        learning_rate=recipe.method.learning_rate,
+        metric=recipe.task.metric,
+        validated=splits.validation is not None,
+    )
+    prepared = prepare(recipe, splits)
+    check(prepared)
+    check_training(prepared, args)
+    if repo is not None:
+        on_first(lambda: reserve(repo, recipe.training.hub_private_repo))
+    with ExitStack() as held:
+        if on_first(lambda: begin(folder, recipe, _manifest(prepared, identity), held)):
+            return Run.read(folder)
+        with named(args, recipe):
+            return _train_and_score(folder, prepared, args)
 
 
-def _other_run(manifest: dict[str, Any], there: dict[str, Any], recipe: Recipe) -> str:
-    """What the run in a folder is, whose manifest and recipe differ from those of `recipe`."""
-    same_model = manifest.get("model_fingerprint") == recipe.model.fingerprint()
-    unimportant = {"name", *(f"model.{name}" for name in PLACES if same_model)}
-    differs = [
-        f"{path} {old} there, {new} here"
-        for path, old, new in _differences(there, recipe.to_dict())
-        if path not in unimportant
-    ]
-    if not differs and "model_fingerprint" not in manifest:
-        return "a run of an older version of finetune, which did not note its base model's content"
-    if not differs:
-        differs = [f"the content of the {'data' if same_model else 'base model'}"]
-    return f"a different run ({'; '.join(differs[:4])})"
+def _manifest(prepared: Prepared, identity: str) -> dict[str, Any]:
+    return describe(
+        prepared.recipe,
+        prepared.splits,
+        identity,
+        examples={name: len(encoded.examples) for name, encoded in prepared.encoded.items()},
+        trained=prepared.adapted.summary,
+    )
 
 
-def _is_trained(folder: Path) -> bool:
-    """Whether a run left weights in `folder` that another start would lose."""
-    from finetune.training.trainer import sound_checkpoint
-
-    finished = (folder / "metrics.json").is_file() or (folder / "model").exists()
-    return finished or sound_checkpoint(folder / "checkpoints") is not None
-
-
-def _lock(folder: Path) -> FileLock:
-    """The lock of a run that is being trained, acquired. It goes when its process ends, however.
-
-    Raises: ValueError where another process holds it.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise ValueError(
-            f"{folder} is running: another process trains it; wait until it has ended, or name "
-            "another folder: --training.output-dir"
-        ) from None
-    return lock
-
-
-def _begin(folder: Path, prepared: Prepared, identity: str, held: ExitStack) -> bool:
-    """Writes what must lie in the folder before anything is trained, and locks it until `held`
-    ends. Gives whether another process has finished the run meanwhile."""
-    from finetune.training.trainer import sound_checkpoint
-
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = _lock(folder)
-    held.callback(lock.release)
-    if _is_finished(folder, prepared.recipe, identity):
-        return True
-    manifest = _manifest(prepared, identity)
-    kept = folder / "manifest.json"
-    there = json.loads(kept.read_text()) if kept.is_file() else manifest
-    if there["identity"] != identity:
-        print(f"{folder} holds the start of another run, which trained nothing: starts anew")
-        for name in (BEFORE, "history.jsonl"):
-            (folder / name).unlink(missing_ok=True)
-        for incomplete in (folder / "checkpoints").glob("checkpoint-*"):
-            shutil.rmtree(incomplete)
-    if sound_checkpoint(folder / "checkpoints") is not None:
-        before = there["hardware"].get("processes", 1)
-        here = manifest["hardware"]["processes"]
-        if before != here:
-            raise ValueError(
-                f"{folder} was begun by {before} processes and its batches are theirs, this is "
-                f"{here}: start as many, or delete it and begin anew"
-            )
-        manifest["begun"] = there.get("begun") or {name: there.get(name) for name in BEGUN}
-        if changed := _changed(manifest["begun"], manifest):
-            print(
-                f"warning: the run was begun with {'; '.join(changed)}: its results may not be "
-                "those of one that was never interrupted",
-                flush=True,
-            )
-    _write_json(folder / "recipe.json", prepared.recipe.to_dict())
-    _write_json(folder / "manifest.json", manifest)
-    return False
-
-
-def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) -> None:
-    import torch
-    from accelerate.utils import gather_object, set_seed
-
+def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) -> Run:
     from finetune.reports.tables import print_prepared
-    from finetune.training.trainer import FinetuneTrainer, History, sound_checkpoint
+    from finetune.training.trainer import FinetuneTrainer
 
-    recipe = prepared.recipe
     if is_first():
         print_prepared(prepared)
     trainer = FinetuneTrainer(prepared, args)
     scored = scored_split(prepared)
     before = _before(folder, trainer, prepared, scored)
-
-    checkpoint = on_first(lambda: sound_checkpoint(folder / "checkpoints"))
-    history = History(folder / "history.jsonl", resumed_from=checkpoint)
-    trainer.add_callback(history)
-    if checkpoint is not None and is_first():
-        print(f"resumes from {checkpoint.name}", flush=True)
-    # Whatever was drawn before, training starts from the seed; dropout differs between processes.
-    set_seed(recipe.training.seed, device_specific=True)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    train_seconds = history.seconds()
+    train_seconds = _train(folder, trainer, prepared.recipe.training.seed)
     if trainer.is_fsdp_enabled:
         prepared = _whole(prepared, trainer)
-
-    on_first(lambda: _save_model(folder / "model", prepared))
+    on_first(lambda: _save_model(folder / MODEL, prepared))
     evaluation = Evaluation({}, [])
     if scored is not None:
         evaluation = evaluate(trainer, prepared, scored)
         trainer.check_loss(evaluation.quality["loss"]["value"], f"the {scored} loss")
-    parameters = list(prepared.model.parameters())
-    read = _tokens(prepared) * (trainer.state.epoch or 0)
-    peak = (
-        torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _peak_resident_bytes()
-    )
-    steps, of = trainer.state.global_step, trainer.state.max_steps
+    steps, planned = trainer.state.global_step, trainer.state.max_steps
     metrics: dict[str, Any] = {
         "quality": evaluation.quality,
         "validation": _best(trainer),
-        "stopped_early": {"step": steps, "of": of} if steps < of else None,
+        "stopped_early": {"step": steps, "of": planned} if steps < planned else None,
         "untouched": before["untouched"],
         "floors": before["floors"],
-        "cost": {
-            "train_seconds": round(train_seconds, 2),
-            "peak_memory_bytes": max(gather_object([peak])),  # of the process that took most
-            "tokens_per_second": round(read / train_seconds, 1),  # of all processes together
-            "steps": steps,
-            "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-            "total_parameters": sum(p.numel() for p in parameters),
-            "model_bytes": sum(
-                path.stat().st_size for path in (folder / "model").rglob("*") if path.is_file()
-            ),
-        },
+        "cost": _cost(folder, trainer, prepared, train_seconds),
     }
-
-    def diagnosed() -> dict[str, Any]:
-        lines = (folder / "history.jsonl").read_text().splitlines()
-        found = diagnose(
-            [json.loads(line) for line in lines],
-            metrics,
-            recipe.task.metric,
-            kept=_kept(trainer),
-            comparable=not recipe.training.label_smoothing_factor,
-        )
-        return {"diagnosis": asdict(found)}
-
-    on_first(lambda: _finish(Run(folder, recipe, metrics | diagnosed()), evaluation))
+    trained = Run(folder, prepared.recipe, metrics)
+    # Each process has its own clock: all give the metrics of the first.
+    metrics = on_first(lambda: _finish(trained, evaluation, _kept(trainer)))
     trainer.report(metrics)
+    return replace(trained, metrics=metrics)
+
+
+def _train(folder: Path, trainer: FinetuneTrainer, seed: int) -> float:
+    """Trains from the newest sound checkpoint. Gives the seconds, those before it counted in."""
+    from accelerate.utils import set_seed
+
+    from finetune.training.trainer import History
+
+    checkpoint = on_first(lambda: sound_checkpoint(folder / CHECKPOINTS))
+    history = History(folder / HISTORY, resumed_from=checkpoint)
+    trainer.add_callback(history)
+    if checkpoint is not None and is_first():
+        print(f"resumes from {checkpoint.name}", flush=True)
+    # Whatever was drawn before, training starts from the seed; dropout differs between processes.
+    set_seed(seed, device_specific=True)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    return history.seconds()
+
+
+def _cost(
+    folder: Path, trainer: FinetuneTrainer, prepared: Prepared, train_seconds: float
+) -> dict[str, Any]:
+    import torch
+    from accelerate.utils import gather_object
+
+    parameters = list(prepared.model.parameters())
+    tokens = _tokens(prepared) * (trainer.state.epoch or 0)
+    peak = (
+        torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _peak_resident_bytes()
+    )
+    files = [path for path in (folder / MODEL).rglob("*") if path.is_file()]
+    return {
+        "train_seconds": round(train_seconds, 2),
+        "peak_memory_bytes": max(gather_object([peak])),  # of the process that took most
+        "tokens_per_second": round(tokens / train_seconds, 1),  # of all processes together
+        "steps": trainer.state.global_step,
+        "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+        "total_parameters": sum(p.numel() for p in parameters),
+        "model_bytes": sum(file.stat().st_size for file in files),
+    }
 
 
 def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
@@ -325,24 +195,37 @@ def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
     return whole
 
 
-def _finish(run: Run, evaluation: Evaluation) -> None:
+def _finish(run: Run, evaluation: Evaluation, kept: int | None) -> dict[str, Any]:
+    """Writes what is left of the run folder. Gives the metrics, with the diagnosis.
+
+    `kept`: the step whose weights were kept because they scored best. None: the last were kept.
+    """
     from finetune.reports.card import card
 
-    lines = [dumps(row) for row in evaluation.predictions]
-    _write(run.folder / "predictions.jsonl", "\n".join(lines) + "\n" if lines else "")
-    _write(run.folder / "model" / "README.md", card(run, str(run.folder / "model")))
-    _write_json(run.folder / "metrics.json", run.metrics)  # last: present means finished
+    diagnosis = diagnose(
+        run.history,
+        run.metrics,
+        run.recipe.task.metric,
+        kept=kept,
+        comparable=not run.recipe.training.label_smoothing_factor,
+    )
+    run = replace(run, metrics=run.metrics | {"diagnosis": asdict(diagnosis)})
+    rows = "".join(dumps(row) + "\n" for row in evaluation.predictions)
+    write_text(run.folder / PREDICTIONS, rows)
+    write_text(run.model_folder / "README.md", card(run, str(run.model_folder)))
+    write_json(run.folder / METRICS, run.metrics)  # last: present means finished
+    return run.metrics
 
 
 def _before(
     folder: Path, trainer: FinetuneTrainer, prepared: Prepared, scored: str | None
 ) -> dict[str, dict[str, Any]]:
     """The untouched model's scores and the floors; kept, so that a resumed run has them too."""
-    kept = folder / BEFORE
-    found: dict[str, dict[str, Any]] | None
-    found = on_first(lambda: json.loads(kept.read_text()) if kept.is_file() else None)
-    if found is not None:
-        return found
+    file = folder / BEFORE
+    before: dict[str, dict[str, Any]] | None
+    before = on_first(lambda: read_json(file) if file.is_file() else None)
+    if before is not None:
+        return before
     untouched: Quality = {}
     # With a head that is new, or nothing but new weights, it would only guess.
     if scored is not None and not prepared.fresh:
@@ -354,20 +237,20 @@ def _before(
                 "weights are broken, or training.fp16 is too narrow for it"
             )
 
-    def rest() -> dict[str, dict[str, Any]]:
+    def scores_before() -> dict[str, dict[str, Any]]:
         lowest = {} if scored is None else floors(prepared, scored)
-        before: dict[str, dict[str, Any]] = {
+        values: dict[str, dict[str, Any]] = {
             "untouched": untouched,
             "floors": {name: floor.quality for name, floor in lowest.items()},
             "floor_statistics": {
                 name: floor.statistics for name, floor in lowest.items() if floor.statistics
             },
         }
-        _write_json(kept, before)
-        return before
+        write_json(file, values)
+        return values
 
-    before: dict[str, dict[str, Any]] = on_first(rest)
-    return before
+    values: dict[str, dict[str, Any]] = on_first(scores_before)
+    return values
 
 
 def untouched_model(prepared: Prepared) -> Any:
@@ -400,7 +283,7 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
         config.revision = prepared.recipe.model.revision
         # "auto" would ask the Hub about the base; no method of ours resizes its embeddings.
         save_weights(model, folder, save_embedding_layers=False)
-        _write_json(folder / HEAD, asdict(shape.head))
+        write_json(folder / HEAD, asdict(shape.head))
     elif isinstance(model, PairedElectraForPreTraining):
         save_tokenizer(tokenizer, model.save_parts(folder), shape.max_tokens)
     else:
@@ -413,7 +296,7 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
 
 
 def _kept(trainer: FinetuneTrainer) -> int | None:
-    """The step whose weights were kept for their score; none: the last are."""
+    """The step whose weights were kept because they scored best. None: the last were kept."""
     best = trainer.state.best_model_checkpoint
     if best is None or not trainer.args.load_best_model_at_end:
         return None
@@ -445,97 +328,3 @@ def _peak_resident_bytes() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _manifest(prepared: Prepared, identity: str) -> dict[str, Any]:
-    import torch
-
-    recipe, splits = prepared.recipe, prepared.splits
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {
-        "identity": identity,
-        "fingerprint": splits.fingerprint,
-        "model_fingerprint": recipe.model.fingerprint(),
-        "split_hashes": splits.hashes,
-        "examples": {name: len(encoded.examples) for name, encoded in prepared.encoded.items()},
-        "base": recipe.model.hub_id if isinstance(recipe.model, Pretrained) else None,
-        "trained": prepared.adapted.summary,
-        "seed": recipe.training.seed,
-        "command": sys.argv,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "code": _code(),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in LIBRARIES},
-        "hardware": {
-            "machine": platform.machine(),
-            "processes": int(os.environ.get("WORLD_SIZE", "1")),
-            "cpus": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "gpus": gpus,
-        },
-    }
-
-
-def _commit() -> str | None:
-    """The commit of the working directory, where it is a git checkout."""
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()
-
-
-def _code() -> str | None:
-    """The commit of finetune's own source, "-dirty" where it was changed since. None: it was
-    installed from a package."""
-    here = Path(__file__)
-    tracked = ["git", "ls-files", "--error-unmatch", here.name]
-    commit = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    try:
-        for command in (tracked, commit):
-            found = subprocess.run(
-                command, cwd=here.parent, capture_output=True, text=True, check=True
-            )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()
-
-
-def _changed(begun: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """The versions of libraries and of finetune's source that are not those of the first start."""
-    then = {**(begun["versions"] or {}), "finetune's source": begun["code"]}
-    since = {**now["versions"], "finetune's source": now["code"]}
-    return [
-        f"{name} {then[name] or 'of a package'}, now {version or 'of a package'}"
-        for name, version in since.items()
-        if name in then and then[name] != version
-    ]
-
-
-def _differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            difference
-            for key in dict.fromkeys([*old, *new])
-            for difference in _differences(
-                old.get(key), new.get(key), f"{path}.{key}" if path else key
-            )
-        ]
-    return [] if old == new else [(path, json.dumps(old), json.dumps(new))]
-
-
-def _write_json(path: Path, values: Any) -> None:
-    _write(path, dumps(values, indent=2) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """Complete or absent."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

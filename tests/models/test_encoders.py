@@ -143,7 +143,7 @@ def test_an_adapter_of_a_pretrained_encoder_reloads_and_merges_to_the_same_label
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     result = run(recipe(checkpoint, tmp_path, task, LoRA(r=2)))
-    rows = result.predictions()
+    rows = result.predictions
     inputs = [row["input"] for row in rows]
     found = predict(str(result.folder), inputs)
     merged = str(tmp_path / "merged")

@@ -11,8 +11,8 @@ import torch
 
 from finetune import Recipe, Scratch, run
 from finetune.generation import generate
-from finetune.models.saved import open_saved
 from finetune.prompts import encode_prompts
+from finetune.runs import open_saved
 from finetune.studies import load
 from tests.conftest import kill, tokenizer, weights
 
@@ -40,7 +40,7 @@ def test_a_run_learns_and_its_folder_writes_the_same_again(recipe: Recipe) -> No
     assert losses[-1] < losses[0]
     assert "auto_map" in json.loads((result.folder / "model" / "config.json").read_text())
     saved = open_saved(str(result.folder))
-    rows = result.predictions()
+    rows = result.predictions
     _, ids = encode_prompts(saved, [row["input"] for row in rows], raw=True)
     texts = generate(saved.model, saved.tokenizer, ids, recipe.decoding)
     assert [text[0].strip() for text in texts] == [row["prediction"] for row in rows]

@@ -20,7 +20,7 @@ from finetune.decoding import Decoding
 from finetune.generation import generate
 from finetune.methods import LoRA
 from finetune.models import Loaded, Pretrained, Scratch
-from finetune.models.saved import open_saved
+from finetune.runs import open_saved
 from finetune.shape import Head, Shape
 from finetune.tasks import Completion
 from tests.conftest import WORDS, build, build_on_bert_tokens, tokenizer

@@ -28,8 +28,8 @@ from finetune import (
 )
 from finetune.generation import generate
 from finetune.methods import Method
-from finetune.models.saved import Saved, open_saved
 from finetune.prompts import encode_prompts
+from finetune.runs import Saved, open_saved
 from finetune.verbs.merge import merge
 from tests.conftest import WORDS, build, tokenizer
 

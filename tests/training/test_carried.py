@@ -170,7 +170,7 @@ def test_each_document_is_scored_as_if_read_at_once(
     result = run(but(recipe, per_device_eval_batch_size=batch))
     model = LSTMForCausalLM.from_pretrained(result.folder / "model")
     end = model.config.eos_token_id
-    for row in result.predictions():
+    for row in result.predictions:
         ids = torch.tensor([end, *tokenizer("gpt2")(row["reference"])["input_ids"]])
         assert row["tokens"] == len(ids) - 1 > 16
         nats = cross_entropy(model(ids[None, :-1]).logits[0], ids[1:], reduction="sum")

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from finetune import Recipe, run
 from finetune.cli import main
+from finetune.runs import sound_checkpoint
 from finetune.training.diverged import Diverged
-from finetune.training.trainer import sound_checkpoint
 
 
 def but(recipe: Recipe, *, validated: bool = True, **training: Any) -> Recipe:

@@ -1,0 +1,82 @@
+"""The manifest of a run: its data, what it trains, its versions, its source and its hardware."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune.models import Pretrained
+
+if TYPE_CHECKING:
+    from finetune.data import Splits
+    from finetune.recipe import Recipe
+
+LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "finetune-recipes")
+
+
+def describe(
+    recipe: Recipe,
+    splits: Splits,
+    identity: str,
+    *,
+    examples: Mapping[str, int],
+    trained: Sequence[str],
+) -> dict[str, Any]:
+    """The content of manifest.json.
+
+    `examples`: how many there are in each split. `trained`: the lines of the method, which say what
+    it trains.
+    """
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "identity": identity,
+        "fingerprint": splits.fingerprint,
+        "model_fingerprint": recipe.model.fingerprint(),
+        "split_hashes": splits.hashes,
+        "examples": dict(examples),
+        "base": recipe.model.hub_id if isinstance(recipe.model, Pretrained) else None,
+        "trained": list(trained),
+        "seed": recipe.training.seed,
+        "command": sys.argv,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _git(Path(), "rev-parse", "HEAD"),  # of the user's own work
+        "code": _code(),
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in LIBRARIES},
+        "hardware": {
+            "machine": platform.machine(),
+            "processes": int(os.environ.get("WORLD_SIZE", "1")),
+            "cpus": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "gpus": gpus,
+        },
+    }
+
+
+def _code() -> str | None:
+    """The commit of finetune's own source, "-dirty" where it was changed since. None: it was
+    installed from a package."""
+    module = Path(__file__)
+    if _git(module.parent, "ls-files", "--error-unmatch", module.name) is None:
+        return None
+    return _git(module.parent, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What a git command prints in `folder`. None: it fails, or there is no git."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
