@@ -14,7 +14,7 @@ from finetune.decoding import Decoding
 from finetune.generation import generate
 from finetune.models.lstm import LSTMForCausalLM, LSTMForConditionalGeneration, LSTMState
 from tests.conftest import WORDS, tokenizer
-from tests.models.lstm import PADDED, TEXT, build, padded
+from tests.models.lstm.models import PADDED, TEXT, build, padded
 
 HOW: dict[str, dict[str, Any]] = {
     "greedy": {"do_sample": False},

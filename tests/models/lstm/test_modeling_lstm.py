@@ -34,7 +34,7 @@ from finetune.models.lstm import (
 from finetune.models.lstm.layers_lstm import locked_dropout
 from finetune.training.loss import mean_nats, token_nats
 from tests.conftest import tokenizer
-from tests.models.lstm import PADDED, TEXT, build, padded
+from tests.models.lstm.models import PADDED, TEXT, build, padded
 
 CELLS = ("lstm", "gru", "rnn")
 AUTO: dict[Any, Any] = {
