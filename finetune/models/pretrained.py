@@ -16,12 +16,7 @@ from finetune.models.sound import (
     check_loaded,
     without_report,
 )
-from finetune.models.special_tokens import (
-    give_end_token,
-    give_pad_token,
-    read_last_token,
-    without_types,
-)
+from finetune.models.special_tokens import mend_tokens, without_types
 from finetune.reach import hub_answers
 from finetune.shape import Head
 
@@ -157,9 +152,7 @@ class Pretrained:
                 f"model {self.name!r}: its tokenizer has {len(tokenizer)} tokens, it {size}: "
                 "the tokenizer's files are missing, or another model's"
             )
-        give_end_token(model, tokenizer)
-        give_pad_token(model, tokenizer)
-        read_last_token(model)
+        mend_tokens(model, tokenizer)
         return Loaded(model, tokenizer, fresh)
 
     def _check_generation_config(self, name: str) -> None:

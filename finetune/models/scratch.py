@@ -12,12 +12,7 @@ from finetune.models.content import hub_content, tokenizer_content
 from finetune.models.heads import auto_class, describe, reads_both_ways
 from finetune.models.loaded import Loaded, reason
 from finetune.models.pretrained import BUNDLED
-from finetune.models.special_tokens import (
-    give_end_token,
-    give_pad_token,
-    read_last_token,
-    without_types,
-)
+from finetune.models.special_tokens import mend_tokens, without_types
 from finetune.shape import Head
 
 if TYPE_CHECKING:
@@ -127,7 +122,5 @@ class Scratch:
             model = auto_class(config, head.kind).from_config(config)
         except (TypeError, ValueError, StrictDataclassError) as error:
             raise ValueError(f"architecture {self.architecture!r}: {reason(error)}") from error
-        give_end_token(model, tokenizer)
-        give_pad_token(model, tokenizer)
-        read_last_token(model)
+        mend_tokens(model, tokenizer)
         return Loaded(model, tokenizer, frozenset(name for name, _ in model.named_parameters()))

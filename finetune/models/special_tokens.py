@@ -22,7 +22,14 @@ def without_types(config: PreTrainedConfig) -> dict[str, Any]:
     return {"model_input_names": ["input_ids", "attention_mask"]}
 
 
-def give_end_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def mend_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Gives a model and its tokenizer the special tokens they lack, and reads the last real one."""
+    _give_end_token(model, tokenizer)
+    _give_pad_token(model, tokenizer)
+    _read_last_token(model)
+
+
+def _give_end_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Sets BERT's separator as the end-of-text token of a text model that has none.
 
     Chinese GPT-2 and T5 models that were trained on BERT's tokens end their texts in the separator,
@@ -37,7 +44,7 @@ def give_end_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
         model.generation_config.eos_token_id = tokenizer.eos_token_id
 
 
-def give_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def _give_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Sets a missing pad token, in the tokenizer, the config and the generation config.
 
     Raises:
@@ -56,7 +63,7 @@ def give_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
         model.generation_config.pad_token_id = model.config.pad_token_id
 
 
-def read_last_token(model: PreTrainedModel) -> None:
+def _read_last_token(model: PreTrainedModel) -> None:
     """Makes the classifier of a causal model read the last real token of embeddings, too.
 
     In token ids it finds the last real token by the pad token. In embeddings, which a soft prompt
