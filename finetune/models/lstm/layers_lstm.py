@@ -17,9 +17,9 @@ from .state_lstm import LSTMState
 
 
 def is_exported() -> bool:
-    """The model is being recorded, by torch.export, ONNX or torch.jit.trace.
+    """Whether torch.export, ONNX or torch.jit.trace is recording the model.
 
-    No branch may then depend on what a tensor holds: it would be fixed for every later input.
+    No branch may then depend on the values of a tensor: it would be fixed for every later input.
     """
     traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # theirs has no types
     return traced or torch.compiler.is_exporting()
@@ -27,7 +27,7 @@ def is_exported() -> bool:
 
 @dataclass(frozen=True)
 class Padding:
-    """Where a batch's real tokens are. Blocks read rows that begin with them, padding behind."""
+    """The places of a batch's real tokens. Blocks read rows with the padding behind the tokens."""
 
     lengths: Tensor  # (batch,)
     order: Tensor | None  # (batch, time): the positions of real tokens, then the others
@@ -35,7 +35,7 @@ class Padding:
 
     @classmethod
     def of(cls, attention_mask: Tensor | None, time: int) -> Padding | None:
-        """None: there is no padding. The mask may reach back over what a state remembers."""
+        """None: there is no padding. The mask may also cover tokens that a state remembers."""
         if attention_mask is None:
             return None
         real = attention_mask[:, -time:].bool()
@@ -52,13 +52,14 @@ class Padding:
         return cls(lengths, order, latest)
 
     def to_end(self, hidden: Tensor) -> Tensor:
-        """Rows that begin with their real tokens."""
+        """Moves the real tokens of each row to its beginning."""
         return hidden if self.order is None else pick(hidden, self.order)
 
     def back(self, hidden: Tensor, before: Tensor | None = None) -> Tensor:
-        """From there to where the tokens stood; padding repeats the last real token before it.
+        """Moves vectors from there to the places of their tokens. Padding repeats the vector of the
+        last real token before it.
 
-        `before`, (batch, hidden): what padding repeats where no real token stands before it.
+        `before`, (batch, hidden): the vector that padding repeats if no real token is before it.
         """
         placed = pick(hidden, self.latest.clamp(min=0))
         if before is None:
@@ -66,14 +67,14 @@ class Padding:
         return torch.where(self.latest[..., None] < 0, before[:, None].to(placed.dtype), placed)
 
     def reverse(self, hidden: Tensor) -> Tensor:
-        """Each row's real tokens from last to first; its own inverse."""
+        """Reverses the order of each row's real tokens."""
         place = torch.arange(hidden.shape[1], device=hidden.device)[None]
         mirrored = self.lengths[:, None] - 1 - place
         return pick(hidden, torch.where(mirrored < 0, place, mirrored))
 
 
 def pick(hidden: Tensor, places: Tensor) -> Tensor:
-    """Row by row the vectors at `places`: (batch, time, hidden), (batch, time)."""
+    """The vectors of each row at `places`: (batch, time, hidden), (batch, time)."""
     return hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
 
 
@@ -85,11 +86,10 @@ def locked_dropout(hidden: Tensor, rate: float, training: bool) -> Tensor:
 
 
 class _Layer(nn.RNNBase):
-    """One recurrent layer. It takes and gives `hx`, (h, c), each (batch, hidden) without a first
-    dimension for its number; only an LSTM changes c.
+    """One recurrent layer. Its state `hx` is (h, c), each (batch, hidden); only an LSTM changes c.
 
-    A single position on a CPU is computed by the cell's own function: oneDNN would bring the
-    weights into its own order anew for each token.
+    A single position on a CPU is computed by the function of the cell: oneDNN would bring the
+    weights into its own order again for each token.
     """
 
     weight_ih_l0: Tensor
@@ -185,10 +185,11 @@ class LSTMBlock(GradientCheckpointingLayer):
         padding: Padding | None = None,
         state: LSTMState | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The block's output; its RNN's; that after dropout: each (batch, time, hidden).
+        """The block's output, its RNN's output, and the latter after dropout.
 
-        `start`, (batch, hidden): h before the first token, where `state` knows none. `state` has
-        neither of the library's names, which gradient checkpointing would set to None.
+        Each is (batch, time, hidden). `start`, (batch, hidden), is h before the first token, if
+        `state` has none. `state` has neither of the library's names, which gradient checkpointing
+        would set to None.
         """
         inputs = self.norm(hidden)
         zero = inputs.new_zeros(inputs.shape[0], self.width)
@@ -208,7 +209,7 @@ class LSTMBlock(GradientCheckpointingLayer):
     def _go_on(
         self, inputs: Tensor, h: Tensor, c: Tensor, padding: Padding | None, past: LSTMState
     ) -> Tensor:
-        """The RNN's output from the remembered state, if there is one, and a new one remembered."""
+        """Runs the RNN from the remembered state, if there is one, and remembers the new state."""
         layer, time = past.layer(self.index), inputs.shape[1]
         if layer.is_initialized:
             assert layer.keys is not None
@@ -218,8 +219,8 @@ class LSTMBlock(GradientCheckpointingLayer):
         if padding is None:
             output, new_h, new_c = self._run(self.rnn, inputs, h, c)
         else:
-            # Packed, so that the state is that after each row's last real token. It costs oneDNN's
-            # speed, but only where padding and a state meet: in a prompt, not in training.
+            # Packed, so that the state is the one after each row's last real token. This costs
+            # oneDNN's speed, but only where padding and a state meet: in a prompt, not in training.
             lengths = padding.lengths.clamp(min=1).cpu()
             packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
             packed, new_h, new_c = self._run(self.rnn, packed, h, c)

@@ -32,12 +32,12 @@ class LSTMState(Cache):
         return layer
 
     def detach(self) -> None:
-        """The same state, as a value: nothing before it is differentiated any more."""
+        """Keeps the values of the state, and lets no gradient flow to what came before."""
         for index in range(len(self.layers)):
             self.layer(index).detach()
 
     def tensors(self) -> list[tuple[Tensor, Tensor, int]]:
-        """h, c and the positions seen, of each layer; nothing where nothing was read."""
+        """h, c and the number of positions seen, of each layer that has read anything."""
         layers = [self.layer(index) for index in range(len(self.layers))]
         return [
             (layer.keys, layer.values, layer.cumulative_length)
@@ -46,7 +46,7 @@ class LSTMState(Cache):
         ]
 
     def restore(self, tensors: list[tuple[Tensor, Tensor, int]]) -> None:
-        """An empty state becomes that of `tensors`."""
+        """Fills an empty state with `tensors`."""
         for index, (h, c, seen) in enumerate(tensors):
             self.layer(index).update(h, c, seen)
 
@@ -75,7 +75,7 @@ class _Remembered(CacheLayerMixin):
             self.keys, self.values = self.keys.detach(), self.values.detach()
 
     def reset(self) -> None:
-        """Nothing was read: zeros would hide where an encoder-decoder's decoder starts."""
+        """Forgets the state. Zeros in its place would hide where a decoder starts."""
         self.keys = self.values = None
         self.is_initialized, self.cumulative_length = False, 0
 
