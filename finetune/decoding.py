@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-# What a checkpoint's generation config says about its tokens is part of the model; the rest of it
-# (min_length, penalties, ...) is somebody's choice of decoding, which `Decoding` replaces.
+# These fields of a checkpoint's generation config belong to the model. The others (min_length,
+# penalties, ...) are somebody's choice of decoding, which `Decoding` replaces.
 _TOKENS = (
     "bos_token_id",
     "decoder_start_token_id",
@@ -23,7 +23,7 @@ _TOKENS = (
     "begin_suppress_tokens",
 )
 SAMPLING = ("temperature", "top_k", "top_p", "seed")
-"""The settings that act on sampled texts alone."""
+"""The settings that have an effect on sampled texts only."""
 _BEAMS = ("early_stopping", "length_penalty")
 
 
@@ -36,9 +36,9 @@ class Decoding:
     """
 
     max_new_tokens: int = 64
-    """Generation stops here, if no end-of-text token came before."""
+    """Generation stops after this many tokens, if no end-of-text token comes before."""
     num_beams: int = 1
-    """Beam search keeps this many continuations; 1: none."""
+    """Beam search keeps this many continuations. 1: no beam search."""
     early_stopping: bool = False
     """Beams: stop as soon as `num_beams` texts are finished, without looking for better ones."""
     do_sample: bool = False
@@ -46,15 +46,15 @@ class Decoding:
     temperature: float = 1.0
     """Sampling: below 1 sharpens the distribution, above 1 flattens it."""
     top_k: int = 50
-    """Sampling: only the k likeliest tokens; 0: all."""
+    """Sampling: only the k likeliest tokens. 0: all tokens."""
     top_p: float = 1.0
     """Sampling: only the likeliest tokens that together reach this probability."""
     repetition_penalty: float = 1.0
-    """Above 1: tokens already there (in a causal model's prompt too) become less likely."""
+    """Above 1, tokens of the text so far (and of a causal model's prompt) become less likely."""
     length_penalty: float = 1.0
     """Beams: above 0 favours long texts, below 0 short ones."""
     no_repeat_ngram_size: int = 0
-    """No n tokens in a row come twice (in a causal model's prompt too); 0: no such rule."""
+    """No n tokens in a row come twice (a causal model's prompt counts too). 0: no such rule."""
     num_return_sequences: int = 1
     """Texts for each prompt; with beams the best ones, best first."""
     seed: int = 0
@@ -96,13 +96,14 @@ class Decoding:
 
     @staticmethod
     def _idle(do_sample: bool, num_beams: int) -> dict[str, str]:
-        """The settings that would have no effect, and because of what."""
+        """The settings that would have no effect, each with the setting that causes it."""
         sampling = {} if do_sample else dict.fromkeys(SAMPLING, "do_sample=False")
         return sampling | ({} if num_beams > 1 else dict.fromkeys(_BEAMS, "num_beams=1"))
 
     @classmethod
     def of(cls, config: GenerationConfig) -> Decoding:
-        """The settings in a generation config; defaults for those not there or without effect."""
+        """The settings in a generation config; defaults for those that it lacks or that have no
+        effect."""
         saved = config.to_dict()
         # "never", a third value, goes on longer still: the nearest of ours is False.
         saved["early_stopping"] = saved.get("early_stopping") is True

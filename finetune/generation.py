@@ -33,11 +33,12 @@ def generate(
     """`num_return_sequences` new texts for each prompt, in the prompts' order.
 
     `prompts` are token ids: for a causal model the text so far, for an encoder-decoder what its
-    encoder reads, end token included. An empty one is begun with the beginning-of-text or else the
-    end-of-text token. A prompt's texts do not depend on `batch_size` nor on the other prompts,
-    rounding apart; sampled texts depend on the seed and on the prompt's place in `prompts`.
-    `batch_size` counts prompts: beams and samples multiply the rows. `share` (i, n) leaves to n
-    processes a share each: process i's batches only, and no text for the other prompts.
+    encoder reads, end token included. An empty prompt begins with the beginning-of-text token, or
+    else the end-of-text token. Except for rounding, a prompt's texts do not depend on `batch_size`
+    nor on the other prompts; sampled texts depend on the seed and on the prompt's place in
+    `prompts`. `batch_size` counts prompts: beams and samples multiply the rows. `share` (i, n)
+    divides the batches among n processes: process i generates its own, and no texts for the other
+    prompts.
 
     Raises:
         ValueError: a model that generates no text, or a prompt too long for it, before any work.
@@ -72,21 +73,21 @@ def stream(
             "streamed. Leave it at 1, or do not stream."
         )
     rows = check_prompts(model, tokenizer, [prompt_ids], decoding)
-    heard: SimpleQueue[list[int] | None] = SimpleQueue()
+    tokens: SimpleQueue[list[int] | None] = SimpleQueue()
     abandoned = Event()
 
     def listen(ids: list[int]) -> bool:
-        heard.put(ids)
+        tokens.put(ids)
         return abandoned.is_set()
 
     def pieces() -> Iterator[str]:
         shown = ""
         with ThreadPoolExecutor(1) as pool:
-            told = listen if decoding.num_beams == 1 else None
-            result = pool.submit(_continue, model, tokenizer, rows, [0], decoding, told)
-            result.add_done_callback(lambda _: heard.put(None))
+            listener = listen if decoding.num_beams == 1 else None
+            result = pool.submit(_continue, model, tokenizer, rows, [0], decoding, listener)
+            result.add_done_callback(lambda _: tokens.put(None))
             try:
-                for ids in iter(heard.get, None):
+                for ids in iter(tokens.get, None):
                     text = _text(tokenizer, ids)
                     # A replacement character at the end: a character whose bytes are not all there.
                     if (
@@ -115,7 +116,11 @@ def check_prompts(
     prompts: Sequence[Sequence[int]],
     decoding: Decoding,
 ) -> list[list[int]]:
-    """The prompts, none of them empty, all short enough; `ValueError` says which is not."""
+    """The prompts as lists of token ids, an empty one as its start token.
+
+    Raises:
+        ValueError: the model generates no text, or a prompt is too long for it.
+    """
     if not base_model(model).can_generate():
         raise ValueError(
             f"{type(base_model(model)).__name__} generates no text; load a language model."
@@ -222,7 +227,7 @@ def _continue(
 def _ready(
     model: PreTrainedModel | PeftModel, config: GenerationConfig
 ) -> Iterator[Any]:  # PreTrainedModel's type does not say that it can generate
-    """The base model, evaluating, `config` its only settings; afterwards all is as before."""
+    """The base model in evaluation mode, with `config` its only settings, until the end."""
     base = base_model(model)
     training = [module for module in model.modules() if module.training]
     # transformers fills what a config leaves open from the model's own: say, a min_length.
@@ -239,7 +244,7 @@ def _ready(
 def _inputs(
     model: PreTrainedModel | PeftModel, prompts: list[list[int]], num_beams: int
 ) -> tuple[dict[str, Any], int]:
-    """What the base model's `generate` needs, and where in its output the new tokens begin.
+    """The inputs of the base model's `generate`, and where in its output the new tokens begin.
 
     A causal model's rows are padded on the left. A soft prompt stands between padding and text:
     PEFT's own `generate` puts it before the padding and drops the positions, and a row's text then

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def foreign_script(prompt: str, tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """A warning when the tokenizer hardly knows a script of a quarter of the prompt or more.
+    """A warning if the tokenizer hardly knows a script that a quarter of the prompt is written in.
 
-    Either the characters are unknown to it, or it needs far more tokens for them than for what it
-    was made for: then the model has seen little text in that script.
+    Either its characters are unknown tokens, or the tokenizer needs far more tokens for them than
+    for the text it was trained on: then the model has seen little text in that script.
     """
     letters = Counter(map(_script, prompt))
     del letters[""]
@@ -50,7 +50,8 @@ def foreign_script(prompt: str, tokenizer: PreTrainedTokenizerBase) -> str | Non
 
 
 def _script(char: str) -> str:
-    """The first word of a letter's Unicode name, such as LATIN, CYRILLIC, CJK; of no letter: ""."""
+    """The first word of a letter's Unicode name, such as LATIN, CYRILLIC, CJK; "" if `char` is no
+    letter."""
     return unicodedata.name(char, "").split(" ")[0] if char.isalpha() else ""
 
 

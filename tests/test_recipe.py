@@ -197,25 +197,6 @@ def test_a_base_is_what_its_folder_holds_wherever_it_lies(tmp_path: Path) -> Non
     assert identity(made) != identity(replace(made, tokenizer=None))
 
 
-def test_a_base_on_the_hub_is_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    place, commits = tmp_path / "models--owner--name", ("a" * 40, "b" * 40)
-    for commit in commits:
-        (place / "snapshots" / commit).mkdir(parents=True)
-        (place / "snapshots" / commit / "config.json").write_text("{}")
-    (place / "refs").mkdir()
-    (place / "refs" / "main").write_text(commits[0])
-    (place / "refs" / "v2").write_text(commits[1])
-    model = Pretrained("owner/name")
-    assert model.fingerprint() == Scratch("gpt2", tokenizer="owner/name").fingerprint()
-    assert model.fingerprint() == f"commit:{commits[0]}"
-    assert replace(model, revision="v2").fingerprint() == f"commit:{commits[1]}"
-    assert replace(model, revision=commits[1]).fingerprint() == f"commit:{commits[1]}"
-    for absent in (Pretrained("owner/none"), replace(model, revision="v3")):
-        with pytest.raises(ValueError, match="not in the local cache and the Hub cannot be reach"):
-            absent.fingerprint()
-
-
 @pytest.mark.parametrize(
     "changes",
     [

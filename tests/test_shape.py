@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from finetune.methods import Full, LoRA, Method, PrefixTuning, PromptTuning
-from finetune.shape import Head, Shape
+from finetune.shape import Head, Shape, base_model, head_name
 from tests.conftest import build, tokenizer
 from tests.methods.models import make
 
@@ -94,3 +94,15 @@ def test_virtual_tokens_count_against_the_longest_text(
     adapted = method.apply(build(kind), tokenizer(kind)).model
     limit = 128 - virtual if kind == "gpt2" else None
     assert Shape.of(adapted) == Shape(kind == "t5", limit, virtual)
+
+
+def test_a_head_is_named_by_the_end_of_its_class() -> None:
+    named = ("GPT2ForSequenceClassification", "BertForTokenClassification", "BertForMaskedLM")
+    assert [head_name(name) for name in named] == [name[4:] for name in named]
+    assert head_name("GPT2LMHeadModel") is head_name("BertModel") is None
+
+
+def test_the_model_inside_of_an_adapter_is_the_base_model() -> None:
+    model = build("gpt2")
+    assert base_model(model) is model
+    assert base_model(LoRA(r=2).apply(model, tokenizer("gpt2")).model) is model

@@ -1,4 +1,4 @@
-"""What a method hands on: the model, what trains in it, and the lines that say so."""
+"""The result of a method: the model, the weights that train, and lines that describe them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Adapted:
     trained: tuple[str, ...]
     """The names in `model.named_parameters()` that train."""
     summary: tuple[str, ...]
-    """For the user: what was matched, how much trains, how deep backward goes."""
+    """Lines for the user: what was matched, how much trains, how far backward runs."""
 
     @classmethod
     def of(
@@ -32,10 +32,10 @@ class Adapted:
         matched: Iterable[str],
         always: WeightNames = (),
     ) -> Adapted:
-        """Reads what trains from the model itself.
+        """Reads from the model itself which weights train.
 
         Raises:
-            ValueError: nothing does.
+            ValueError: no weight trains.
         """
         sizes = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
         if not sizes:

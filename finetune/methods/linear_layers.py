@@ -26,8 +26,10 @@ _ATTENTION = {"attention", "cross_attention"}
 
 @dataclass(frozen=True)
 class LoRA(Method):
-    """Low-rank updates beside linear layers (Hu et al. 2021, arXiv:2106.09685) or the matrices of
-    recurrent ones."""
+    """Low-rank updates beside linear layers, or beside the matrices of recurrent layers.
+
+    Hu et al. 2021, arXiv:2106.09685.
+    """
 
     r: int = 8
     """The rank of each update."""
@@ -35,8 +37,8 @@ class LoRA(Method):
     """Updates are scaled by lora_alpha / r, with use_rslora by lora_alpha / sqrt(r)."""
     lora_dropout: float = 0.0
     target_modules: str = "all-linear"
-    """all-linear, attention, feed_forward or recurrent: those layers of all blocks (recurrent ones
-    are linear too); anything else: a regular expression that matches their whole names."""
+    """all-linear, attention, feed_forward or recurrent: these layers of all blocks (recurrent ones
+    are linear too). Anything else is a regular expression that matches whole names of layers."""
     use_rslora: bool = False
     """Scale by the root of the rank (Kalajdzievski 2023, arXiv:2312.03732)."""
     use_dora: bool = False
@@ -140,17 +142,17 @@ def _linears(model: PreTrainedModel) -> dict[str, Weight]:
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
-    found = {}
+    linears = {}
     for weight in Layout.of(model).weights:
         name, _, leaf = weight.name.rpartition(".")
         owner = model.get_submodule(name)
         if weight.in_block and leaf == "weight" and isinstance(owner, (nn.Linear, Conv1D)):
-            found[name] = weight
-    return found
+            linears[name] = weight
+    return linears
 
 
 def _recurrent_matrices(model: PreTrainedModel) -> dict[str, Weight]:
-    """Those of recurrent layers in blocks: for PEFT parameters by name, not modules."""
+    """The matrices of recurrent layers in blocks, which PEFT takes as parameters, not modules."""
     weights = Layout.of(model).weights
     return {w.name: w for w in weights if "recurrent" in w.parts and "biases" not in w.parts}
 
@@ -174,7 +176,7 @@ def _pattern(linears: Mapping[str, Weight], targets: Iterable[str]) -> str:
 
 
 def _kinds(linears: Mapping[str, Weight], targets: Iterable[str] | None = None) -> str:
-    """The names of layers below their blocks, each once."""
+    """The names of the layers inside their blocks, each once."""
     names = linears if targets is None else targets
     return ", ".join(dict.fromkeys(name.removeprefix(linears[name].block + ".") for name in names))
 

@@ -29,13 +29,13 @@ class Full(Method):
 
 @dataclass(frozen=True)
 class Partial(Method):
-    """The weights that `select` and `pattern` name train, the others stay."""
+    """The weights that `select` and `pattern` name train. The others stay as they are."""
 
     select: str = ""
     """Selectors, separated by commas: blocks[-2:], decoder.blocks[-1:].cross_attention,
     blocks.feed_forward, norms, embeddings, head, biases."""
     pattern: str | None = None
-    """A regular expression, searched for in the names of the weights; serves any model."""
+    """A regular expression that is searched for in the names of the weights, of any model."""
 
     learning_rate = 2e-3  # measured by benchmarks/learning_rates.py
 
@@ -72,16 +72,16 @@ class Partial(Method):
 
 
 def _search(layout: Layout, pattern: str) -> tuple[Weight, ...]:
-    found = tuple(weight for weight in layout.weights if re.search(pattern, weight.name))
+    matches = tuple(weight for weight in layout.weights if re.search(pattern, weight.name))
     for weight in layout.weights:
         tied = next((name for name in weight.names if re.search(pattern, name)), None)
-        if tied is not None and weight not in found:
+        if tied is not None and weight not in matches:
             raise ValueError(
                 f"pattern: {pattern!r} matches {tied}, but that is the same tensor as "
                 f"{weight.name}, and they can only train together: match both or neither"
             )
-    if found:
-        return found
+    if matches:
+        return matches
     names = [weight.name for weight in layout.weights]
     raise ValueError(
         f"pattern: {pattern!r} matches no tensor of {layout.model}; it has {len(names)}, "

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _VirtualTokens(Method):
+    """Tokens of the method's own that stand before every text."""
+
     num_virtual_tokens: int = 20
     """The number of trained tokens; they count against the longest text the model takes."""
     init_text: str | None = None
@@ -156,10 +158,10 @@ def _check_embeddings(
     word_embeddings: nn.Module | None,
     ids: torch.Tensor,
 ) -> None:
-    """That the model does the same with embeddings as with tokens, padding and all.
+    """Checks that embeddings give the same logits as their tokens, with padding.
 
     Raises:
-        ValueError: it does not. Marian scales the embeddings of tokens only; GPT-2's classifier
+        ValueError: they do not. Marian scales the embeddings of tokens only; GPT-2's classifier
             looks for the last token by id.
     """
     import torch
@@ -198,7 +200,11 @@ def _check_embeddings(
 
 
 def _keys_and_values(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
-    """What the decoder keeps of `ids`: (tokens, blocks, key and value, heads, width)."""
+    """The decoder's keys and values of `ids`: (tokens, blocks, key and value, heads, width).
+
+    Raises:
+        ValueError: the model returns none, or its blocks return different shapes.
+    """
     import torch
 
     inputs = {"input_ids": ids[None]}

@@ -1,4 +1,4 @@
-"""What every choice of a model gives when it is loaded."""
+"""A loaded model with its tokenizer, and the reason why one cannot be loaded."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loaded:
+    """A model and its tokenizer, ready for a method."""
+
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     fresh: frozenset[str] = frozenset()
-    """Parameters the checkpoint did not hold (a new head): every method trains them."""
+    """Names of the parameters that the checkpoint did not hold, such as a new head. Every method
+    trains them."""
 
 
 def reason(error: Exception) -> str:
-    """The first line of what the library says."""
-    if isinstance(error, KeyError):  # which says nothing but the key
+    """An error of a library in one line, at most 300 characters of it."""
+    if isinstance(error, KeyError):  # its message is the key alone
         return f"it has no {error.args[0]}"
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return " ".join(line.strip() for line in lines[:2])[:300]

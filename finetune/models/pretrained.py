@@ -16,12 +16,7 @@ from finetune.models.sound import (
     check_loaded,
     without_report,
 )
-from finetune.models.special_tokens import (
-    give_end_token,
-    give_pad_token,
-    read_last_token,
-    without_types,
-)
+from finetune.models.special_tokens import mend_tokens, without_types
 from finetune.reach import hub_answers
 from finetune.shape import Head
 
@@ -40,32 +35,32 @@ class Pretrained:
     revision: str | None = None
     """A branch, tag or commit of the Hub repository."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of the weights in memory. float32 whatever the file holds: small steps vanish in bfloat16
-    weights. For speed on a GPU set `--training.bf16` (autocast) and leave this alone."""
+    """The data type of the weights in memory, whatever the file holds. Small steps vanish in
+    bfloat16 weights: for speed on a GPU set `--training.bf16` (autocast) and leave this alone."""
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
-    """The attention kernel; none: what transformers chooses."""
+    """The attention kernel. None: transformers chooses."""
     trust_remote_code: bool = False
     """Run the model's own code from its repository. Only for authors you trust."""
     dropout: float | None = None
-    """In place of every dropout rate that the model's config has; none: as the checkpoint says. It
-    acts in training only, and is saved in the config as any model's is."""
+    """Replaces every dropout rate in the model's config, also in the config that is saved. None:
+    the checkpoint's own rates. Dropout acts in training only."""
 
     @property
     def hub_id(self) -> str | None:
-        """Its name on the Hub; none: it is bundled, a folder or a file."""
+        """The model's name on the Hub. None: it is bundled, a folder or a file."""
         path = Path(self.name).expanduser()
         local = self.name in BUNDLED or path.suffix == ".gguf" or path.is_dir()
         return None if local else self.name
 
     @property
     def base(self) -> str:
-        """What an adapter names as its base: a Hub id, or where it lies, from anywhere."""
+        """The base model that an adapter names: a Hub id, or an absolute path."""
         if self.name in BUNDLED:
             return str(BUNDLED[self.name])
         return self.hub_id or str(Path(self.name).expanduser().absolute())
 
     def fingerprint(self) -> str:
-        """What the model consists of: a hash of its files, or the commit of its Hub repository.
+        """The model's content: a hash of its files, or the commit of its Hub repository.
 
         Raises:
             ValueError: there is no such file or folder, or the Hub cannot be asked.
@@ -157,9 +152,7 @@ class Pretrained:
                 f"model {self.name!r}: its tokenizer has {len(tokenizer)} tokens, it {size}: "
                 "the tokenizer's files are missing, or another model's"
             )
-        give_end_token(model, tokenizer)
-        give_pad_token(model, tokenizer)
-        read_last_token(model)
+        mend_tokens(model, tokenizer)
         return Loaded(model, tokenizer, fresh)
 
     def _check_generation_config(self, name: str) -> None:
@@ -191,10 +184,10 @@ class Pretrained:
 
 
 def dropout_rates(config: PreTrainedConfig) -> tuple[str, ...]:
-    """The config's fields that are rates of dropout, whatever the architecture calls them.
+    """The fields of the config that are dropout rates, whatever the architecture calls them.
 
-    Not among them: what drops weights or whole layers (weight_drop, layerdrop, drop_path), and a
-    rate of None, which follows another.
+    Rates that drop weights or whole layers (weight_drop, layerdrop, drop_path) are not among them,
+    nor is a rate of None, which follows another one.
     """
     return tuple(
         name

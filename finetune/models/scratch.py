@@ -1,4 +1,4 @@
-"""An architecture with fresh weights, and its tokenizer."""
+"""An architecture with fresh weights, and a tokenizer for it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,7 @@ from finetune.models.content import hub_content, tokenizer_content
 from finetune.models.heads import auto_class, describe, reads_both_ways
 from finetune.models.loaded import Loaded, reason
 from finetune.models.pretrained import BUNDLED
-from finetune.models.special_tokens import (
-    give_end_token,
-    give_pad_token,
-    read_last_token,
-    without_types,
-)
+from finetune.models.special_tokens import mend_tokens, without_types
 from finetune.shape import Head
 
 if TYPE_CHECKING:
@@ -29,19 +24,20 @@ class Scratch:
     """An architecture with fresh weights: `Scratch("gpt2", {"n_layer": 4, "n_embd": 256})`."""
 
     architecture: str
-    """Any `model_type` of transformers: gpt2, t5, llama, marian, bart ...; or ours: lstm."""
+    """Any `model_type` of transformers (gpt2, t5, llama, marian, bart ...), or our own: lstm."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the architecture's config; the rest keeps its default."""
+    """Fields of the architecture's config. The other fields keep their defaults."""
     tokenizer: str | None = None
-    """A folder, a Hub id or a bundled model; none: one is trained on the training split."""
+    """A folder, a Hub id or a bundled model. None: a tokenizer is trained on the training split."""
     vocab_size: int = 8000
-    """The size of a tokenizer that is trained here."""
+    """The size of a tokenizer that is trained on the training split."""
     tokens: Literal["bytes", "words"] = "bytes"
-    """Of a tokenizer that is trained here: byte-level BPE, or the words between white space and
-    `<eos>` for a line's end, as word-level perplexities are published."""
+    """The tokens of a tokenizer that is trained on the training split. bytes: byte-level BPE.
+    words: the words between white space, and `<eos>` for the end of a line, as in published
+    word-level perplexities."""
 
     def fingerprint(self) -> str:
-        """What the model starts from besides its config and seed: the content of its tokenizer.
+        """The content of the tokenizer: with config and seed, all that the model starts from.
 
         Raises:
             ValueError: the Hub cannot be asked, or has no such tokenizer.
@@ -75,7 +71,7 @@ class Scratch:
                 f"architecture {self.architecture!r} is not one that transformers knows; "
                 "use a model_type such as gpt2, llama, t5, bart, marian, or lstm"
             ) from error
-        # Ours is one architecture for both; of the others each is one or the other.
+        # The LSTM is both kinds of architecture; every other one is one of the two.
         encoder_decoder = self.config.get("is_encoder_decoder", default.is_encoder_decoder)
         if self.tokenizer is not None and self.tokens != "bytes":
             raise ValueError(
@@ -112,7 +108,7 @@ class Scratch:
             special |= {"decoder_start_token_id": pad, "bos_token_id": None}
             if "forced_eos_token_id" in default.to_dict():
                 special["forced_eos_token_id"] = tokenizer.eos_token_id
-        # transformers takes any name, and then leaves it unused.
+        # transformers accepts unknown names and ignores them.
         known = {*default.to_dict(), *default.attribute_map}
         if unknown := sorted(set(self.config) - known):
             near = get_close_matches(unknown[0], known, 1)
@@ -126,7 +122,5 @@ class Scratch:
             model = auto_class(config, head.kind).from_config(config)
         except (TypeError, ValueError, StrictDataclassError) as error:
             raise ValueError(f"architecture {self.architecture!r}: {reason(error)}") from error
-        give_end_token(model, tokenizer)
-        give_pad_token(model, tokenizer)
-        read_last_token(model)
+        mend_tokens(model, tokenizer)
         return Loaded(model, tokenizer, frozenset(name for name, _ in model.named_parameters()))

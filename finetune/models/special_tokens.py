@@ -1,4 +1,4 @@
-"""Special tokens that a model and its tokenizer must agree on: end, padding, token types."""
+"""Tokens that a model and its tokenizer must agree on: the end, padding, token types."""
 
 from __future__ import annotations
 
@@ -12,21 +12,28 @@ if TYPE_CHECKING:
 
 
 def without_types(config: PreTrainedConfig) -> dict[str, Any]:
-    """The tokenizer's option not to give token types, where the model has no embeddings for them.
+    """Options of a tokenizer that turn off token types if the model has no embeddings for them.
 
-    BERT's tokenizer gives them, and a GPT-2 that gets some adds the embeddings of the tokens with
-    their numbers: a pipeline would say something else than what was trained here, without them.
+    BERT's tokenizer returns token types. A GPT-2 takes them for token ids and adds the embeddings
+    of these tokens, so a pipeline would compute something else than training, which passes none.
     """
     if "type_vocab_size" in config.to_dict():
         return {}
     return {"model_input_names": ["input_ids", "attention_mask"]}
 
 
-def give_end_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """BERT's separator, where what writes a text or reads its end has no end-of-text token.
+def mend_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Gives a model and its tokenizer the special tokens they lack, and reads the last real one."""
+    _give_end_token(model, tokenizer)
+    _give_pad_token(model, tokenizer)
+    _read_last_token(model)
 
-    As in the Chinese GPT-2s and T5s that were trained on BERT's tokens: whatever their configs say,
-    their texts end in it.
+
+def _give_end_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Sets BERT's separator as the end-of-text token of a text model that has none.
+
+    Chinese GPT-2 and T5 models that were trained on BERT's tokens end their texts in the separator,
+    whatever their configs say.
     """
     needed = model.can_generate() or model.config.is_encoder_decoder
     if not needed or tokenizer.eos_token is not None or tokenizer.sep_token is None:
@@ -37,8 +44,12 @@ def give_end_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
         model.generation_config.eos_token_id = tokenizer.eos_token_id
 
 
-def give_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """End-of-text as pad token where there is none, in tokenizer, config and generation config."""
+def _give_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Sets a missing pad token, in the tokenizer, the config and the generation config.
+
+    Raises:
+        ValueError: the tokenizer has no end-of-text token, which would serve as the pad token.
+    """
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token is None:
             raise ValueError(
@@ -52,11 +63,12 @@ def give_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
         model.generation_config.pad_token_id = model.config.pad_token_id
 
 
-def read_last_token(model: PreTrainedModel) -> None:
-    """Makes a causal model's classifier read the last real token of embeddings as well.
+def _read_last_token(model: PreTrainedModel) -> None:
+    """Makes the classifier of a causal model read the last real token of embeddings, too.
 
-    It finds that of ids, by the pad token's; of embeddings, which is how a soft prompt comes, it
-    takes the last position, padding or not. So here the real ones are moved to the end.
+    In token ids it finds the last real token by the pad token. In embeddings, which a soft prompt
+    gives it, it reads the last position, even if that is padding. A hook moves the padding to the
+    front, so that the last position is a real token.
     """
     parameters = inspect.signature(model.forward).parameters
     causal = {"position_ids", "inputs_embeds"} <= set(parameters)
@@ -64,8 +76,8 @@ def read_last_token(model: PreTrainedModel) -> None:
     if not causal or head_name(type(model).__name__) != "ForSequenceClassification":
         return
 
-    def move(module: Any, given: Any, named: dict[str, Any]) -> Any:
-        embedded, mask = named.get("inputs_embeds"), named.get("attention_mask")
+    def move(module: Any, arguments: Any, keywords: dict[str, Any]) -> Any:
+        embedded, mask = keywords.get("inputs_embeds"), keywords.get("attention_mask")
         if embedded is None or mask is None or mask.bool().all():
             return None
         order = mask.bool().int().argsort(dim=1, stable=True)  # padding first
@@ -73,6 +85,6 @@ def read_last_token(model: PreTrainedModel) -> None:
         mask = mask.gather(1, order)
         positions = (mask.cumsum(1) - 1).clamp(min=0).long()
         moved = {"inputs_embeds": embedded.gather(1, places), "attention_mask": mask}
-        return given, named | moved | {"position_ids": positions}
+        return arguments, keywords | moved | {"position_ids": positions}
 
     model.register_forward_pre_hook(move, with_kwargs=True)

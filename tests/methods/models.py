@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -16,6 +18,7 @@ from transformers import (
 )
 
 import finetune.models.lstm  # noqa: F401  # registers the architecture
+from finetune.shape import state_name
 
 BERT = {
     "hidden_size": 32,
@@ -125,3 +128,22 @@ def batch(model: Any, seed: int = 1) -> dict[str, torch.Tensor]:
     if type(model).__name__.endswith("ForSequenceClassification"):
         labels = torch.tensor([0, 2])
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+PEFT_KNOWS_THE_CACHE = state_name() == "past_key_values"
+"""PEFT 0.21 does not know the name that transformers 5.24 gives it."""
+
+
+def logits(model: Any, base: Any) -> torch.Tensor:
+    model.eval()
+    inputs = {name: value for name, value in batch(base).items() if name != "labels"}
+    if base.config.is_encoder_decoder and base.can_generate():
+        inputs["decoder_input_ids"] = inputs["input_ids"]
+    with torch.no_grad():
+        result: torch.Tensor = model(**inputs).logits
+    return result
+
+
+def saved_and_reloaded(model: Any, base: Any, folder: Path) -> Any:
+    model.save_pretrained(folder)
+    return PeftModel.from_pretrained(base, folder)

@@ -16,8 +16,8 @@ from finetune.models.lstm.modeling_lstm import (
     LSTMForSequenceClassification,
     LSTMForTokenClassification,
     LSTMModel,
-    LSTMState,
 )
+from finetune.models.lstm.state_lstm import LSTMState
 
 __all__ = [
     "LSTMConfig",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from finetune.models.lstm import LSTMConfig, LSTMForCausalLM
 
+CELLS = ("lstm", "gru", "rnn")
 TEXT = torch.tensor([5, 17, 3, 22, 9, 41, 30])
 PADDED = {
     "right": torch.tensor([1, 1, 1, 1, 0, 0, 0]),

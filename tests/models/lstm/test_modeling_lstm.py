@@ -1,4 +1,4 @@
-"""The LSTM family: its equations, padding, regularisation, and how it is saved."""
+"""The LSTM family's models: heads, padding, regularisation, and how they are saved."""
 
 from __future__ import annotations
 
@@ -31,12 +31,10 @@ from finetune.models.lstm import (
     LSTMForTokenClassification,
     LSTMModel,
 )
-from finetune.models.lstm.modeling_lstm import locked_dropout
 from finetune.training.loss import mean_nats, token_nats
 from tests.conftest import tokenizer
-from tests.models.lstm import PADDED, TEXT, build, padded
+from tests.models.lstm.models import CELLS, PADDED, TEXT, build, padded
 
-CELLS = ("lstm", "gru", "rnn")
 AUTO: dict[Any, Any] = {
     LSTMForCausalLM: AutoModelForCausalLM,
     LSTMForConditionalGeneration: AutoModelForSeq2SeqLM,
@@ -59,32 +57,6 @@ def logits(model: Any, ids: Tensor, mask: Tensor | None = None) -> Tensor:
             found = model(ids, mask).logits
     assert isinstance(found, Tensor)
     return found
-
-
-# ------------------------------------------------------------------------------ what it computes
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_block_computes_the_equations_of_its_docstring(cell: str) -> None:
-    block = build(cell_type=cell).model.blocks[0]
-    x = torch.randn(2, 5, 16)
-    rnn = block.rnn
-    h = c = torch.zeros(2, 16)
-    expected = []
-    for x_t in block.norm(x).unbind(1):
-        wide = (x_t @ rnn.weight_ih_l0.T + rnn.bias_ih_l0).chunk(len(rnn.bias_ih_l0) // 16, -1)
-        past = (h @ rnn.weight_hh_l0.T + rnn.bias_hh_l0).chunk(len(wide), -1)
-        if cell == "lstm":
-            i, f, g, o = (a + b for a, b in zip(wide, past, strict=True))
-            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-            h = o.sigmoid() * c.tanh()
-        elif cell == "gru":
-            r, z = ((wide[k] + past[k]).sigmoid() for k in (0, 1))
-            h = (1 - z) * (wide[2] + r * past[2]).tanh() + z * h
-        else:
-            h = (wide[0] + past[0]).tanh()
-        expected.append(h)
-    assert torch.allclose(block(x)[0], x + torch.stack(expected, 1), atol=1e-6)
 
 
 def test_attention_is_luongs_and_the_decoder_starts_from_the_mean_of_the_source() -> None:
@@ -166,9 +138,6 @@ def test_the_hidden_states_are_those_before_and_after_each_block() -> None:
     assert torch.equal(model.norm(last), read.last_hidden_state)
 
 
-# ------------------------------------------------------------------------------ regularisation
-
-
 def test_nothing_is_dropped_or_charged_unless_asked_for() -> None:
     model = build().train()
     first, again = model(TEXT[None], labels=TEXT[None]), model(TEXT[None], labels=TEXT[None])
@@ -192,42 +161,6 @@ def test_each_regularisation_changes_training_and_nothing_else(model: Any, rate:
     assert torch.equal(plain(**batch).loss, regularised(**batch).loss)
     torch.manual_seed(1)
     assert not torch.equal(plain.train()(**batch).loss, regularised.train()(**batch).loss)
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_weight_drop_leaves_out_recurrent_weights_for_a_whole_batch(cell: str) -> None:
-    model = build(cell_type=cell, num_hidden_layers=1, weight_drop=0.5).train()
-    rnn = model.model.blocks[0].rnn
-    batch = TEXT.expand(3, -1)
-    torch.manual_seed(1)
-    found = model(batch).logits
-    found.square().sum().backward()
-    torch.manual_seed(1)
-    kept = torch.nn.functional.dropout(torch.ones_like(rnn.weight_hh_l0), 0.5)
-    assert torch.equal(rnn.weight_hh_l0.grad != 0, kept != 0)
-    assert (rnn.weight_ih_l0.grad != 0).all()
-    with torch.no_grad():
-        rnn.weight_hh_l0 *= kept
-    assert torch.allclose(model.eval()(batch).logits, found, atol=1e-6)
-
-
-def test_weight_drop_runs_on_the_same_kernels_as_without() -> None:
-    kernels = []
-    for rate in (0.0, 0.5):
-        model = build(weight_drop=rate).train()
-        with torch.profiler.profile() as profile:
-            model(TEXT[None], labels=TEXT[None]).loss.backward()
-        names = {event.name for event in profile.events() or []}
-        kernels.append({name for name in names if "lstm" in name or "rnn" in name})
-    assert kernels[0]
-    assert kernels[0] == kernels[1]
-
-
-def test_locked_dropout_has_one_mask_for_all_positions_of_a_row() -> None:
-    dropped = locked_dropout(torch.ones(4, 6, 100), 0.25, True)
-    assert (dropped == dropped[:, :1]).all()
-    assert torch.unique(dropped).tolist() == [0.0, pytest.approx(4 / 3)]
-    assert not torch.equal(dropped[0], dropped[1])
 
 
 def test_dropout_acts_on_inputs_on_recurrent_outputs_and_before_the_head() -> None:
@@ -296,9 +229,6 @@ def test_the_loss_charges_scored_positions_only_and_the_same_however_it_is_accum
     assert torch.allclose(built(**batch).loss, loss)
 
 
-# ------------------------------------------------------------------------------ initialisation
-
-
 def test_the_forget_gate_starts_at_its_bias_and_other_biases_at_zero() -> None:
     model = LSTMForCausalLM(LSTMConfig(hidden_size=16, forget_gate_bias=1))
     for block in model.model.blocks:
@@ -322,24 +252,6 @@ def test_a_tied_head_is_the_embedding_and_is_saved_once(tmp_path: Path) -> None:
         assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
         again = AUTO[model].from_pretrained(tmp_path)
         assert again.lm_head.weight is again.get_input_embeddings().weight
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ({"cell_type": "lstn"}, "cell_type"),
-        ({"hidden_size": 0}, "hidden_size is 0; it must be at least 1"),
-        ({"weight_drop": 1.0}, r"weight_drop is 1\.0; at least 0, below 1"),
-        ({"hidden_size": 33, "bidirectional": True}, "hidden_size is 33; odd"),
-        ({"cell_type": "gru", "forget_gate_bias": 1}, "of type gru has no such gate"),
-    ],
-)
-def test_a_mistake_in_the_config_is_named(config: dict[str, Any], message: str) -> None:
-    with pytest.raises(Exception, match=message):
-        LSTMConfig(**config)
-
-
-# ------------------------------------------------------------------------------ training
 
 
 @pytest.mark.parametrize("model", [LSTMForCausalLM, LSTMForConditionalGeneration])
@@ -368,9 +280,6 @@ def test_bf16_autocast_trains_and_bf16_weights_run(model: Any) -> None:
     rough = logits(built.to(torch.bfloat16), TEXT[None])
     assert rough.dtype == torch.bfloat16
     assert torch.allclose(rough.float(), exact, atol=0.1 * float(exact.abs().max()))
-
-
-# ------------------------------------------------------------------------------ saved
 
 
 @pytest.mark.parametrize("cell", CELLS)

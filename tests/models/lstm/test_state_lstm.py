@@ -1,4 +1,4 @@
-"""Generation with a carried state: the same text however it is batched, padded or cut."""
+"""The state that is carried: generation gives the same text however it is batched or cut."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from finetune.decoding import Decoding
 from finetune.generation import generate
 from finetune.models.lstm import LSTMForCausalLM, LSTMForConditionalGeneration, LSTMState
 from tests.conftest import WORDS, tokenizer
-from tests.models.lstm import PADDED, TEXT, build, padded
+from tests.models.lstm.models import CELLS, PADDED, TEXT, build, padded
 
 HOW: dict[str, dict[str, Any]] = {
     "greedy": {"do_sample": False},
     "sampling": {"do_sample": True, "top_k": 10},
     "beams": {"do_sample": False, "num_beams": 3},
 }
-CELLS = ("lstm", "gru", "rnn")
 
 
 def of(kind: str, **config: Any) -> Any:

@@ -19,7 +19,7 @@ from finetune.models.lstm import (
     LSTMForSequenceClassification,
     LSTMForTokenClassification,
 )
-from tests.models.lstm import PADDED, build, padded
+from tests.models.lstm.models import PADDED, build, padded
 
 MODELS = {
     LSTMForCausalLM: "lstm",

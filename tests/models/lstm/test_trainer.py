@@ -18,7 +18,7 @@ from finetune.models.lstm import (
     LSTMForTokenClassification,
 )
 from tests.conftest import tokenizer
-from tests.models.lstm import TEXT, build
+from tests.models.lstm.models import TEXT, build
 
 MODELS = (
     LSTMForCausalLM,

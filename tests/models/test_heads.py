@@ -1,0 +1,37 @@
+"""Heads: the one that a checkpoint was saved with, and the labels in its config."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from finetune.models import Pretrained
+from finetune.shape import Head
+from tests.models.checkpoints import CLASSES, saved
+
+TAGS = replace(CLASSES, kind="tags")
+
+
+@pytest.mark.parametrize("head", [Head(), CLASSES, TAGS], ids=lambda head: head.kind)
+def test_a_checkpoint_loads_with_the_head_it_was_saved_with(
+    kind: str, head: Head, tmp_path: Path
+) -> None:
+    first = Pretrained(str(saved(kind, tmp_path / "base"))).load((), head)
+    first.model.save_pretrained(tmp_path / "again")
+    first.tokenizer.save_pretrained(str(tmp_path / "again"))
+    again = Pretrained(str(tmp_path / "again")).load()
+    assert type(again.model) is type(first.model)
+    assert Head.of(again.model) == head
+
+
+def test_the_same_classes_in_another_order_are_refused(tmp_path: Path) -> None:
+    loaded = Pretrained(str(saved("gpt2", tmp_path / "base"))).load((), CLASSES)
+    assert loaded.model.config.id2label == {0: "a", 1: "b", 2: "c"}
+    assert loaded.model.config.label2id == {"a": 0, "b": 1, "c": 2}
+    loaded.model.save_pretrained(tmp_path / "classes")
+    loaded.tokenizer.save_pretrained(str(tmp_path / "classes"))
+    turned = replace(CLASSES, names=("c", "b", "a"))
+    with pytest.raises(ValueError, match=r"classes in another order; set task.labels a b c"):
+        Pretrained(str(tmp_path / "classes")).load((), turned)
