@@ -103,12 +103,12 @@ class Run:
     @cached_property
     def history(self) -> list[dict[str, Any]]:
         """The points that were logged in training, in their order."""
-        return read_rows(self.folder / HISTORY)
+        return read_jsonl(self.folder / HISTORY)
 
     @cached_property
     def predictions(self) -> list[dict[str, Any]]:
         """The rows of predictions.jsonl, one for each example."""
-        return read_rows(self.folder / PREDICTIONS)
+        return read_jsonl(self.folder / PREDICTIONS)
 
     @cached_property
     def floor_statistics(self) -> dict[str, list[list[float]]]:
@@ -411,7 +411,7 @@ def read_json(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def read_rows(file: Path) -> list[dict[str, Any]]:
+def read_jsonl(file: Path) -> list[dict[str, Any]]:
     """The objects of a file that has one on each line."""
     with file.open(encoding="utf-8") as lines:  # str.splitlines would cut inside of strings
         return [json.loads(line) for line in lines]

@@ -14,7 +14,17 @@ from rich.console import Console
 from finetune import Completion, Data, Pretrained, Recipe, Run, compare
 from finetune.evaluation.paired import Difference
 from finetune.reports import tables
-from finetune.verbs.compare import Choice, Row, Scores, _cautions, _rows, chosen
+from finetune.reports.comparison import (
+    Choice,
+    Row,
+    Scores,
+    cautions_of,
+    chosen,
+    print_comparison,
+    rows_of,
+    verdict,
+    write_comparison,
+)
 from tests.conftest import build, tokenizer
 
 STUDY = '''"""A study of a test's own."""
@@ -119,7 +129,7 @@ def test_a_narrow_terminal_shows_whole_names_and_means_without_their_spread(
     rows = [Row(f"mine/gpt2_feed_forward_{number}", 3, scores, cost) for number in (1, 2)]
     for width, spread in ((80, False), (200, True)):
         monkeypatch.setattr(tables, "console", Console(width=width))
-        tables.print_comparison(rows, None)
+        print_comparison(rows, None)
         shown = capsys.readouterr().out
         assert " gpt2_feed_forward_2 " in shown
         assert "7,000,000" in shown
@@ -147,10 +157,10 @@ def test_the_verdict_says_better_or_worse_by_the_metric_s_own_direction(
     choice = Choice("mine/last", 3, "macro_f1", higher, 90.0, "test", 88.5, 3, "majority", 87.0)
     choice = replace(choice, against=Difference(value, low, high))
     rows = [Row("mine/last", 3, {}, {"train_seconds": 1.0})]
-    text = tables.verdict(choice, rows)
+    text = verdict(choice, rows)
     assert text.startswith("Best on validation of 3 arms: last, macro F1 90. On test it has 88.5")
     assert text.endswith(f"{says}.")
-    one_seed = tables.verdict(replace(choice, seeds=1), rows)
+    one_seed = verdict(replace(choice, seeds=1), rows)
     assert one_seed == f"{text} It is one seed: how far seeds differ is not in the interval."
 
 
@@ -186,7 +196,7 @@ def test_no_interval_is_given_where_it_would_mean_nothing(tmp_path: Path) -> Non
         choice = chosen([handmade(tmp_path, f"arm{number}", hashes, split, n)])
         assert choice is not None
         assert (choice.against is None) == (reason is not None)
-        text = tables.verdict(choice, [])
+        text = verdict(choice, [])
         assert text.startswith("Best on validation: mine/arm")
         assert ("shown" in text) == (reason is None)
         if reason is not None:
@@ -196,7 +206,7 @@ def test_no_interval_is_given_where_it_would_mean_nothing(tmp_path: Path) -> Non
 
 def test_arms_that_learn_from_other_rows_or_from_the_scored_rows_are_named(tmp_path: Path) -> None:
     fair = {"train": "a", "validation": "b", "test": "c"}
-    assert _cautions([handmade(tmp_path, arm, fair, "test", 1) for arm in ("one", "two")]) == []
+    assert cautions_of([handmade(tmp_path, arm, fair, "test", 1) for arm in ("one", "two")]) == []
     others = [
         handmade(tmp_path, "three", {**fair, "train": "c"}, "test", 1),
         handmade(tmp_path, "four", {**fair, "train": "b"}, "test", 1),
@@ -208,8 +218,8 @@ def test_arms_that_learn_from_other_rows_or_from_the_scored_rows_are_named(tmp_p
         "mine/five was trained on its validation rows",
         "the arms were not all trained on the same rows: mine/three; mine/four, mine/five",
     ]
-    assert _cautions(others) == cautions
-    tables.write_comparison([], None, "somewhere", cautions, tmp_path)
+    assert cautions_of(others) == cautions
+    write_comparison([], None, "somewhere", cautions, tmp_path)
     assert f"Caution: {cautions[0]}.\n" in (tmp_path / "compare.md").read_text()
     assert json.loads((tmp_path / "compare.json").read_text())["cautions"] == cautions
 
@@ -327,12 +337,12 @@ def test_an_arm_below_a_floor_is_marked_in_every_table(
             (runs[-1].folder / "predictions.jsonl").write_text("")
             (runs[-1].folder / "manifest.json").write_text('{"split_hashes": {}}')
     monkeypatch.setattr(tables, "console", Console(width=200))
-    rows = _rows(runs)
+    rows = rows_of(runs)
     marked = {row.name: row.below for row in rows}
     low, high = ("loss",) * higher, ("loss",) * (not higher)
     assert marked == {"majority (floor)": (), "mine/low": low, "mine/high": high}
-    tables.print_comparison(rows, None)
-    tables.write_comparison(rows, None, "somewhere", [], tmp_path)
+    print_comparison(rows, None)
+    write_comparison(rows, None, "somewhere", [], tmp_path)
     shown = capsys.readouterr().out
     for text in (shown, (tmp_path / "compare.md").read_text()):
         assert ("1.25 ± 0.35*" in text) == higher
