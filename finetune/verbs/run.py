@@ -75,12 +75,30 @@ def run(recipe: Recipe) -> Run:
 
 def _run(recipe: Recipe, splits: Splits, identity: str) -> Run:
     from finetune.training.trackers import named
-    from finetune.training.trainer import check_training
     from finetune.verbs.push import reserve
 
     folder, repo = recipe.folder, recipe.training.destination
+    prepared, args = prepare_training(recipe, splits)
+    if repo is not None:
+        on_first(lambda: reserve(repo, recipe.training.hub_private_repo))
+    examples = {name: len(encoded.examples) for name, encoded in prepared.encoded.items()}
+    manifest = describe(recipe, splits, identity, examples, prepared.adapted.summary)
+    with ExitStack() as held:
+        if on_first(lambda: begin(folder, recipe, manifest, held)):
+            return Run.read(folder)
+        with named(args, recipe):
+            return _train_and_score(folder, prepared, args)
+
+
+def prepare_training(recipe: Recipe, splits: Splits) -> tuple[Prepared, TrainingArguments]:
+    """Everything short of training.
+
+    Raises: ValueError for whatever cannot be trained, or not be scored afterwards.
+    """
+    from finetune.training.trainer import check_training
+
     args = recipe.training.resolve(
-        folder / CHECKPOINTS,
+        recipe.folder / CHECKPOINTS,
         learning_rate=recipe.method.learning_rate,
         metric=recipe.task.metric,
         validated=splits.validation is not None,
@@ -88,23 +106,7 @@ def _run(recipe: Recipe, splits: Splits, identity: str) -> Run:
     prepared = prepare(recipe, splits)
     check(prepared)
     check_training(prepared, args)
-    if repo is not None:
-        on_first(lambda: reserve(repo, recipe.training.hub_private_repo))
-    with ExitStack() as held:
-        if on_first(lambda: begin(folder, recipe, _manifest(prepared, identity), held)):
-            return Run.read(folder)
-        with named(args, recipe):
-            return _train_and_score(folder, prepared, args)
-
-
-def _manifest(prepared: Prepared, identity: str) -> dict[str, Any]:
-    return describe(
-        prepared.recipe,
-        prepared.splits,
-        identity,
-        examples={name: len(encoded.examples) for name, encoded in prepared.encoded.items()},
-        trained=prepared.adapted.summary,
-    )
+    return prepared, args
 
 
 def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) -> Run:
