@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from finetune.data import Data
-    from finetune.generation import Decoding
+    from finetune.decoding import Decoding
     from finetune.methods import IA3, Full, LoRA, Partial, PrefixTuning, PromptTuning
     from finetune.models import Pretrained, Scratch
     from finetune.recipe import Recipe, Training
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "finetune.verbs.compare": ("compare",),
     "finetune.data": ("Data",),
-    "finetune.generation": ("Decoding",),
+    "finetune.decoding": ("Decoding",),
     "finetune.methods": ("IA3", "Full", "LoRA", "Partial", "PrefixTuning", "PromptTuning"),
     "finetune.models": ("Pretrained", "Scratch"),
     "finetune.verbs.plan": ("plan",),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from finetune.training.diverged import Diverged
 
 if TYPE_CHECKING:
-    from finetune.generation import Decoding
+    from finetune.decoding import Decoding
     from finetune.recipe import Recipe
 
 OVERRIDES = "settings of the recipe, e.g. --training.max-steps 10 --data.train mine.csv"
@@ -171,7 +171,7 @@ def _settings(takes: str | None, words: Sequence[str]) -> Mapping[str, int | str
     if takes == "recipe":
         known = settings()
     else:
-        from finetune.generation import Decoding
+        from finetune.decoding import Decoding
 
         known = flags_of(Decoding)
     check_switches(words, known)
@@ -432,7 +432,7 @@ def _generate(arguments: argparse.Namespace) -> None:
             return
         raise ValueError("generate needs a run, a model folder or a Hub id")
     _quiet()
-    from finetune.generation import Decoding
+    from finetune.decoding import Decoding
     from finetune.overrides import implied, parse, show
     from finetune.prompts import read_prompts
     from finetune.runs import open_saved

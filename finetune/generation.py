@@ -1,155 +1,24 @@
-"""Text from a loaded model, whatever it is: decoding settings, exact batches, streaming."""
+"""Text from a loaded model, whatever it is: exact batches, streaming."""
 
 from __future__ import annotations
 
-import math
 import random
-import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from itertools import groupby
+from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from finetune.shape import Shape, soft_prompt, state_name
+from finetune.decoding import Decoding
+from finetune.shape import Shape, base_model, soft_prompt, state_name
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
     from transformers.generation.logits_process import LogitsProcessor
-
-# What a checkpoint's generation config says about its tokens is part of the model; the rest of it
-# (min_length, penalties, ...) is somebody's choice of decoding, which `Decoding` replaces.
-_TOKENS = (
-    "bos_token_id",
-    "decoder_start_token_id",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "bad_words_ids",
-    "suppress_tokens",
-    "begin_suppress_tokens",
-)
-SAMPLING = ("temperature", "top_k", "top_p", "seed")
-"""The settings that act on sampled texts alone."""
-_BEAMS = ("early_stopping", "length_penalty")
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How text is generated: greedily, with beams (`num_beams`) or sampled (`do_sample`).
-
-    Raises:
-        ValueError: a value outside its limits, or one that would have no effect.
-    """
-
-    max_new_tokens: int = 64
-    """Generation stops here, if no end-of-text token came before."""
-    num_beams: int = 1
-    """Beam search keeps this many continuations; 1: none."""
-    early_stopping: bool = False
-    """Beams: stop as soon as `num_beams` texts are finished, without looking for better ones."""
-    do_sample: bool = False
-    """Draw each token at random from the model's distribution."""
-    temperature: float = 1.0
-    """Sampling: below 1 sharpens the distribution, above 1 flattens it."""
-    top_k: int = 50
-    """Sampling: only the k likeliest tokens; 0: all."""
-    top_p: float = 1.0
-    """Sampling: only the likeliest tokens that together reach this probability."""
-    repetition_penalty: float = 1.0
-    """Above 1: tokens already there (in a causal model's prompt too) become less likely."""
-    length_penalty: float = 1.0
-    """Beams: above 0 favours long texts, below 0 short ones."""
-    no_repeat_ngram_size: int = 0
-    """No n tokens in a row come twice (in a causal model's prompt too); 0: no such rule."""
-    num_return_sequences: int = 1
-    """Texts for each prompt; with beams the best ones, best first."""
-    seed: int = 0
-    """Sampling: the same seed gives the same texts, whatever the batch size."""
-
-    def __post_init__(self) -> None:
-        values = asdict(self)
-        defaults = {field.name: field.default for field in fields(self)}
-        limits = {
-            "max_new_tokens": (self.max_new_tokens >= 1, "at least 1"),
-            "num_beams": (self.num_beams >= 1, "at least 1"),
-            "temperature": (self.temperature > 0, "above 0; greedy is do_sample=False"),
-            "top_k": (self.top_k >= 0, "0 (all tokens) or more"),
-            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
-            "repetition_penalty": (self.repetition_penalty > 0, "above 0; 1 is no penalty"),
-            "no_repeat_ngram_size": (self.no_repeat_ngram_size >= 0, "0 (off) or more"),
-            "num_return_sequences": (self.num_return_sequences >= 1, "at least 1"),
-        }
-        for name, (kept, limit) in limits.items():
-            if not kept:
-                raise ValueError(f"decoding.{name} is {values[name]}; it must be {limit}.")
-        if self.do_sample and self.num_beams > 1:
-            raise ValueError(
-                f"decoding.num_beams is {self.num_beams} with do_sample=True; choose beams "
-                "(do_sample=False) or sampling (num_beams=1)."
-            )
-        for name, because in self._idle(self.do_sample, self.num_beams).items():
-            if values[name] != defaults[name]:
-                raise ValueError(
-                    f"decoding.{name} is {values[name]}, which has no effect with {because}: "
-                    f"change that, or leave {name} at {defaults[name]}."
-                )
-        most = self.num_return_sequences if self.do_sample else self.num_beams
-        if self.num_return_sequences > most:
-            raise ValueError(
-                f"decoding.num_return_sequences is {self.num_return_sequences}; without sampling "
-                f"at most num_beams, {self.num_beams}. Raise num_beams or set do_sample=True."
-            )
-
-    @staticmethod
-    def _idle(do_sample: bool, num_beams: int) -> dict[str, str]:
-        """The settings that would have no effect, and because of what."""
-        sampling = {} if do_sample else dict.fromkeys(SAMPLING, "do_sample=False")
-        return sampling | ({} if num_beams > 1 else dict.fromkeys(_BEAMS, "num_beams=1"))
-
-    @classmethod
-    def of(cls, config: GenerationConfig) -> Decoding:
-        """The settings in a generation config; defaults for those not there or without effect."""
-        saved = config.to_dict()
-        # "never", a third value, goes on longer still: the nearest of ours is False.
-        saved["early_stopping"] = saved.get("early_stopping") is True
-        idle = cls._idle(bool(saved.get("do_sample")), saved.get("num_beams") or 1)
-        names = [field.name for field in fields(cls) if field.name not in idle]
-        return cls(**{name: saved[name] for name in names if saved.get(name) is not None})
-
-    def config(
-        self, model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase
-    ) -> GenerationConfig:
-        """These settings for `model.generate`, and for generation_config.json beside the model.
-
-        Special tokens come from the model and the tokenizer: any end token of either ends a text.
-        """
-        from transformers import GenerationConfig
-
-        own = _base(model).generation_config.to_dict()
-        tokens = {name: own[name] for name in _TOKENS if own.get(name) is not None}
-        declared = own.get("eos_token_id")
-        ends = [tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])]
-        ends = list(dict.fromkeys(end for end in ends if end is not None))
-        if ends:
-            tokens["eos_token_id"] = ends if len(ends) > 1 else ends[0]
-        pads = [tokenizer.pad_token_id, own.get("pad_token_id"), *ends]
-        tokens["pad_token_id"] = next((pad for pad in pads if pad is not None), None)
-
-        settings = asdict(self)
-        del settings["seed"]
-        for name in self._idle(self.do_sample, self.num_beams):
-            settings.pop(name, None)  # transformers warns of settings without effect
-        for name in ("temperature", "top_p", "repetition_penalty", "length_penalty"):
-            if name in settings:
-                settings[name] = float(settings[name])  # transformers refuses 2 for 2.0
-        # Trainer turns the cache off in config.json; without it each token costs a whole text.
-        return GenerationConfig.from_dict({**settings, **tokens, "use_cache": True})
 
 
 def generate(
@@ -236,66 +105,6 @@ def stream(
     return pieces()
 
 
-def foreign_script(prompt: str, tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """A warning when the tokenizer hardly knows a script of a quarter of the prompt or more.
-
-    Either the characters are unknown to it, or it needs far more tokens for them than for what it
-    was made for: then the model has seen little text in that script.
-    """
-    letters = Counter(map(_script, prompt))
-    del letters[""]
-    for script, count in letters.most_common():
-        if count < max(2, letters.total() / 4):
-            break
-        runs = ["".join(run) for name, run in groupby(prompt, _script) if name == script]
-        if tokenizer.unk_token_id is not None:
-            # One by one: some tokenizers fuse neighbouring unknown characters into one token.
-            alone = {char: _ids(tokenizer, char) for run in runs for char in run}
-            unknown = sum(tokenizer.unk_token_id in alone[char] for run in runs for char in run)
-            if unknown > count / 10:
-                return (
-                    f"{unknown} of the prompt's {count} {script} characters are unknown to the "
-                    "tokenizer: the model does not see them."
-                )
-        per_character = sum(len(_ids(tokenizer, run)) for run in runs) / count
-        # A Chinese character is a word or half of one and may well take a token; a letter takes one
-        # only if words are foreign, or all tokens are characters. Latin letters are in every
-        # vocabulary: there, many tokens say no more than that a word is rare.
-        enough = {"CJK": 1.5, "LATIN": math.inf}.get(script, 0.8)
-        if per_character <= enough:
-            continue
-        own = _tokens_per_character(tokenizer)
-        if per_character > 2 * own:
-            return (
-                f"The prompt's {script} text takes {per_character:.1f} tokens a character, the "
-                f"tokenizer's own kind of text {own:.1f}: the model has hardly seen that script."
-            )
-    return None
-
-
-def _script(char: str) -> str:
-    """The first word of a letter's Unicode name, such as LATIN, CYRILLIC, CJK; of no letter: ""."""
-    return unicodedata.name(char, "").split(" ")[0] if char.isalpha() else ""
-
-
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def _tokens_per_character(tokenizer: PreTrainedTokenizerBase) -> float:
-    """How many tokens the vocabulary's own text takes: one over the mean length of a token."""
-    ids = range(0, len(tokenizer), max(1, len(tokenizer) // 1000))
-    texts = [_text(tokenizer, [i]) for i in ids]
-    lengths = [len(text) for text in texts if text.strip()]
-    return len(lengths) / max(1, sum(lengths))
-
-
-def _base(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
-    from peft import PeftModel
-
-    return model.get_base_model() if isinstance(model, PeftModel) else model
-
-
 def _text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
@@ -307,8 +116,10 @@ def check_prompts(
     decoding: Decoding,
 ) -> list[list[int]]:
     """The prompts, none of them empty, all short enough; `ValueError` says which is not."""
-    if not _base(model).can_generate():
-        raise ValueError(f"{type(_base(model)).__name__} generates no text; load a language model.")
+    if not base_model(model).can_generate():
+        raise ValueError(
+            f"{type(base_model(model)).__name__} generates no text; load a language model."
+        )
     shape = Shape.of(model)
     new = decoding.max_new_tokens
     if shape.max_tokens is not None and new >= shape.max_tokens:
@@ -412,7 +223,7 @@ def _ready(
     model: PreTrainedModel | PeftModel, config: GenerationConfig
 ) -> Iterator[Any]:  # PreTrainedModel's type does not say that it can generate
     """The base model, evaluating, `config` its only settings; afterwards all is as before."""
-    base = _base(model)
+    base = base_model(model)
     training = [module for module in model.modules() if module.training]
     # transformers fills what a config leaves open from the model's own: say, a min_length.
     own, base.generation_config = base.generation_config, config

@@ -298,7 +298,7 @@ def check_switches(arguments: Sequence[str], known: Mapping[str, int | str]) -> 
 def implied(arguments: Sequence[str], prefix: str = "") -> list[str]:
     """What follows from settings of `Decoding`: a temperature alone samples, and --no-do-sample
     leaves out what a recipe or a model's own settings say about sampling."""
-    from finetune.generation import SAMPLING, Decoding
+    from finetune.decoding import SAMPLING, Decoding
 
     sampling = {_dashed(name) for name in SAMPLING}
     typed = {key(words[0]).removeprefix(f"--{prefix}") for words in grouped(arguments)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from finetune.augment import augmented
+from finetune.data.augment import augmented
 from finetune.methods import Full, LoRA, Partial, PrefixTuning
 from finetune.models import Scratch
 from finetune.shape import Shape

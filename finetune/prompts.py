@@ -50,7 +50,7 @@ def _piped() -> Iterator[str]:
 
 
 def _from_file(source: str, warn: Callable[[str], None]) -> Iterator[Prompt]:
-    from finetune.files import SUFFIXES, read_rows, read_texts
+    from finetune.data.files import SUFFIXES, read_rows, read_texts
 
     suffix = Path(source.removesuffix(".gz")).suffix.lower()
     notes: list[str] = []

@@ -13,7 +13,7 @@ import torch
 from transformers import TrainingArguments
 
 from finetune.data import Data
-from finetune.generation import Decoding
+from finetune.decoding import Decoding
 from finetune.limits import CHOICES, LIMITS
 from finetune.methods import Full, Method
 from finetune.models import Pretrained, Scratch

@@ -54,9 +54,7 @@ class Head:
 
     @classmethod
     def of(cls, model: PreTrainedModel | PeftModel) -> Head:
-        from peft import PeftModel
-
-        base = model.get_base_model() if isinstance(model, PeftModel) else model
+        base = base_model(model)
         for ending, kind in HEADS.items():
             if type(base).__name__.endswith(ending):
                 if kind in TERMS:
@@ -82,6 +80,14 @@ HEADS: dict[str, Kind] = {
     "ElectraForPreTraining": "replaced",
 }
 """How the names of transformers' classes end."""
+
+
+def head_name(class_name: str) -> str | None:
+    """The ending of a transformers class name that says its head, such as
+    "ForSequenceClassification". None: it has no ending of `HEADS`, as language models have not."""
+    return next((ending for ending in HEADS if class_name.endswith(ending)), None)
+
+
 TERMS: dict[Kind, dict[str, float]] = {
     "masked": {"masked": 1.0},
     "ordered": {"masked": 1.0, "order": 1.0},
@@ -120,6 +126,13 @@ class Shape:
             recurrent=config["model_type"] == "lstm",
             head=Head.of(model),
         )
+
+
+def base_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
+    """The model inside an adapter; a model without an adapter itself."""
+    from peft import PeftModel
+
+    return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 def soft_prompt(model: PreTrainedModel | PeftModel) -> PromptLearningConfig | None:

@@ -1,4 +1,4 @@
-"""Generation: exact batches, settings, samples, streaming, foreign scripts."""
+"""Generation: exact batches, samples, streaming."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import itertools
 import logging
 import math
 import random
-import subprocess
-import sys
 import time
 import warnings
 from collections import Counter, defaultdict
@@ -27,18 +25,18 @@ from peft import (
     TaskType,
     get_peft_model,
 )
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     GenerationConfig,
     GPT2Config,
     GPT2ForSequenceClassification,
-    PreTrainedTokenizerFast,
 )
 
-from finetune.generation import Decoding, foreign_script, generate, stream
+from finetune.decoding import Decoding
+from finetune.generation import generate, stream
 from finetune.models.tokenizers import train_tokenizer
 from finetune.shape import Shape, state_name
 from tests.conftest import build, tokenizer
+from tests.test_decoding import DECODINGS
 
 METHODS = ["plain", "lora", "ia3", "prompt", "p_tuning", "prefix"]
 PEFT_KEEPS_THE_PROMPT = state_name() == "past_key_values"
@@ -151,65 +149,6 @@ def alone(model: Any, kind: str, prompt: list[int], decoding: Decoding) -> list[
     return list(tokenizer(kind).batch_decode(new, skip_special_tokens=True))
 
 
-# Decoding
-
-
-@pytest.mark.parametrize(
-    ("settings", "field"),
-    [
-        ({"max_new_tokens": 0}, "max_new_tokens is 0"),
-        ({"num_beams": 0}, "num_beams is 0"),
-        ({"do_sample": True, "temperature": 0.0}, "temperature is 0.0"),
-        ({"do_sample": True, "top_k": -1}, "top_k is -1"),
-        ({"do_sample": True, "top_p": 0.0}, "top_p is 0.0"),
-        ({"do_sample": True, "top_p": 1.1}, "top_p is 1.1"),
-        ({"repetition_penalty": 0.0}, "repetition_penalty is 0.0"),
-        ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size is -1"),
-        ({"num_return_sequences": 0}, "num_return_sequences is 0"),
-        ({"num_return_sequences": 2}, "num_return_sequences is 2"),
-        ({"num_return_sequences": 4, "num_beams": 3}, "num_return_sequences is 4"),
-        ({"do_sample": True, "num_beams": 2}, "num_beams is 2"),
-        ({"early_stopping": True}, "early_stopping is True"),
-        ({"length_penalty": 2.0}, "length_penalty is 2.0"),
-        ({"temperature": 0.7}, "temperature is 0.7"),
-        ({"top_k": 0}, "top_k is 0"),
-        ({"top_p": 0.9}, "top_p is 0.9"),
-        ({"seed": 1}, "seed is 1"),
-    ],
-)
-def test_settings_outside_their_limits_or_without_effect_are_refused(
-    settings: dict[str, Any], field: str
-) -> None:
-    with pytest.raises(ValueError, match=f"decoding.{field}"):
-        Decoding(**settings)
-
-
-DECODINGS = [
-    Decoding(max_new_tokens=6, repetition_penalty=2),  # an int, which transformers would refuse
-    Decoding(max_new_tokens=5, num_beams=3, early_stopping=True, length_penalty=0.5),
-    Decoding(max_new_tokens=8, do_sample=True, temperature=0.5, top_k=7, num_return_sequences=2),
-]
-
-
-@pytest.mark.parametrize("decoding", DECODINGS)
-def test_settings_survive_generation_config_json(
-    kind: str, decoding: Decoding, tmp_path: Path
-) -> None:
-    config = decoding.config(build(kind), tokenizer(kind))
-    config.save_pretrained(tmp_path)
-    assert Decoding.of(GenerationConfig.from_pretrained(tmp_path)) == decoding
-    assert (config.temperature is None) == (not decoding.do_sample)
-    assert (config.early_stopping is None) == (decoding.num_beams == 1)
-
-
-def test_a_foreign_generation_config_is_read_as_far_as_it_has_effect() -> None:
-    config = GenerationConfig.from_dict(
-        {"max_new_tokens": 9, "num_beams": 4, "early_stopping": "never", "temperature": 0.5}
-    )
-    assert Decoding.of(config) == Decoding(max_new_tokens=9, num_beams=4)
-    assert Decoding.of(GenerationConfig.from_dict({})) == Decoding()
-
-
 @pytest.mark.parametrize("decoding", DECODINGS)
 def test_nothing_warns(kind: str, decoding: Decoding, tmp_path: Path) -> None:
     import transformers
@@ -231,14 +170,6 @@ def test_nothing_warns(kind: str, decoding: Decoding, tmp_path: Path) -> None:
     finally:
         transformers.utils.logging.get_logger().removeHandler(handler)
     assert said == []
-
-
-def test_recipes_can_name_decoding_without_importing_torch() -> None:
-    code = "import sys, finetune.generation; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-# generate
 
 
 def test_greedy_batches_equal_a_plain_loop_over_each_row_alone(kind: str, method: str) -> None:
@@ -481,9 +412,6 @@ def test_a_model_without_text_is_refused() -> None:
         generate(model, tokenizer("gpt2"), [[1]], Decoding())
 
 
-# stream
-
-
 def test_the_pieces_make_up_the_text(kind: str, method: str) -> None:
     model, tok = adapted(kind, method), tokenizer(kind)
     most = 0
@@ -547,75 +475,3 @@ def test_streaming_refuses_before_the_first_piece_is_asked_for() -> None:
         stream(model, tok, [9], SAMPLED)
     with pytest.raises(ValueError, match="Prompt 0 has 128 tokens; at most 64 fit"):
         stream(model, tok, [9] * 128, Decoding())
-
-
-# foreign_script
-
-CHINESE = "今天天气很好，我们去公园散步吧。你喜欢什么音乐？我叫小明，是一名学生。"
-
-
-@pytest.mark.parametrize(
-    ("prompt", "said"),
-    [
-        (CHINESE, "CJK text takes 3.0 tokens a character"),
-        ("The answer is 你好世界", "CJK text takes 3.0 tokens a character"),
-        ("Привет, как дела?", "CYRILLIC text takes 2.0 tokens a character"),
-        ("こんにちは", "HIRAGANA text takes 3.0 tokens a character"),
-    ],
-)
-def test_a_script_cut_into_bytes_is_foreign(prompt: str, said: str) -> None:
-    warning = foreign_script(prompt, tokenizer("gpt2"))
-    assert warning is not None
-    assert said in warning
-
-
-@pytest.mark.parametrize(
-    "prompt",
-    [
-        "how are you today ?",
-        "Où est la bibliothèque ? Ça va, s'il vous plaît.",
-        "the angles α and β are small , as the text says how they are",
-        "deadbeefcafe0123",
-        "12 + 3 = 15 😀",
-        "",
-    ],
-)
-def test_own_words_accents_and_stray_symbols_are_not_foreign(kind: str, prompt: str) -> None:
-    assert foreign_script(prompt, tokenizer(kind)) is None
-
-
-def test_rare_words_and_single_chinese_characters_are_not_foreign() -> None:
-    starts = ["under", "counter", "super", "inter", "hyper", "over", "electro", "micro"]
-    ends = [
-        "standing",
-        "productive",
-        "natural",
-        "national",
-        "weight",
-        "vision",
-        "dynamic",
-        "feeling",
-        "mechanics",
-    ]
-    words = [start + end for start in starts for end in ends]  # long tokens: few a character
-    mixed = train_tokenizer([*words, *CHINESE] * 2, 600, "gpt2")
-    assert foreign_script("Ça va ? qzxjk", mixed) is None
-    assert foreign_script("我们喜欢音乐", mixed) is None
-    assert foreign_script("Как дела", mixed) is not None
-
-
-def test_chinese_is_not_foreign_to_a_chinese_tokenizer() -> None:
-    chinese = train_tokenizer([CHINESE[i:] for i in range(len(CHINESE))], 500, "gpt2")
-    assert foreign_script("我们喜欢音乐", chinese) is None
-    assert foreign_script("Привет, как дела?", chinese) is not None
-
-
-def test_unknown_characters_are_foreign() -> None:
-    unigram = Tokenizer(models.Unigram())
-    unigram.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.UnigramTrainer(vocab_size=60, special_tokens=["<unk>"], unk_token="<unk>")
-    unigram.train_from_iterator(TEXTS, trainer)
-    tok: Any = PreTrainedTokenizerFast(tokenizer_object=unigram, unk_token="<unk>")
-    assert len(tok("你好世界")["input_ids"]) == 2  # all of it fused into one unknown token
-    assert "4 of the prompt's 4 CJK characters are unknown" in str(foreign_script("你好世界", tok))
-    assert foreign_script("how are you today ?", tok) is None

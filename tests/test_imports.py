@@ -29,7 +29,7 @@ FLOORS = (
     ("scores",),
     ("models", "methods", "data", "decoding"),
     ("shape",),
-    ("augment", "encodings", "files", "limits", "processes", "reach", "strict_json", "words"),
+    ("limits", "processes", "reach", "strict_json", "words"),
 )
 """From the top. A floor may name a module that does not exist yet."""
 STRANGERS = {"tasks", "models", "methods", "data"}
@@ -38,8 +38,6 @@ STRANGERS = {"tasks", "models", "methods", "data"}
 EXCEPTIONS = {
     "evaluation.context -> training.trainer",
     "evaluation.evaluate -> training.trainer",
-    "overrides -> generation",
-    "recipe -> generation",
     "tasks.classification -> data",
     "tasks.completion -> data",
     "tasks.language_modeling -> data",

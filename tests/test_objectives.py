@@ -51,7 +51,7 @@ from finetune.verbs.evaluate import evaluate_runs
 from finetune.verbs.merge import merge
 from tests.conftest import build, kill, tokenizer, weights
 from tests.label_runs import tagged, texts
-from tests.objectives import CONFIG, TASKS, documents, recipe, scratch, untrained, write
+from tests.pretraining_runs import CONFIG, TASKS, documents, recipe, scratch, untrained, write
 
 SCORES = {
     "bert": {"loss", "perplexity", "masked_accuracy"},

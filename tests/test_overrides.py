@@ -19,7 +19,7 @@ from finetune import (
     Scratch,
     Training,
 )
-from finetune.generation import SAMPLING
+from finetune.decoding import SAMPLING
 from finetune.overrides import (
     check,
     fitting,

@@ -22,8 +22,8 @@ from finetune import Run, Scratch, compare, run
 from finetune.training.order import BLANK
 from tests.conftest import WORDS, build, tokenizer
 from tests.label_runs import tagged, texts
-from tests.objectives import TASKS as OBJECTIVES
-from tests.objectives import documents, untrained, write
+from tests.pretraining_runs import TASKS as OBJECTIVES
+from tests.pretraining_runs import documents, untrained, write
 from tests.two_processes import recipe, watched
 
 ARM = '''"""An arm."""

@@ -13,9 +13,10 @@ import torch
 from transformers import TrainingArguments
 
 from finetune.data import Data
-from finetune.generation import Decoding
+from finetune.decoding import Decoding
 from finetune.methods import IA3, Full, LoRA, Method, Partial, PrefixTuning, PromptTuning
-from finetune.models import BUNDLED, Pretrained, Scratch
+from finetune.models import Pretrained, Scratch
+from finetune.models.pretrained import BUNDLED
 from finetune.recipe import OWNED, Model, Recipe, Task, Training
 from finetune.tasks import Completion, LanguageModeling, SpanCorruption
 

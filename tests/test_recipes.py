@@ -18,7 +18,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 
 import finetune.verbs.run
 from finetune import Completion, Data, LanguageModeling, Scratch, SpanCorruption, run
-from finetune.models import BUNDLED
+from finetune.models.pretrained import BUNDLED
 from finetune.overrides import overridden
 from finetune.prepare import Prepared, prepare
 from finetune.recipe import Model, Task

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from transformers import AutoTokenizer, GPT2LMHeadModel, T5ForConditionalGeneration
 
 from finetune import Pretrained
-from finetune.models import BUNDLED, TINY
+from finetune.models.pretrained import BUNDLED, TINY
 
 LIMITS = {"tiny-gpt2": 5_500_000, "tiny-t5": 4_500_000}
 

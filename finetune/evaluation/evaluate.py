@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finetune.evaluation.floors import nearest_targets, unigram_nats
-from finetune.evaluation.label_floors import character_svm, majority, word_tags
-from finetune.evaluation.labels import decide, entity_scores, label_scores
-from finetune.evaluation.scores import LIKELIHOOD_SCORES, TEXT_SCORES, Score, Share, parts_scores
 from finetune.generation import check_prompts, generate
+from finetune.objectives.label_floors import character_svm, majority, word_tags
+from finetune.objectives.text_floors import nearest_targets, unigram_nats
+from finetune.scores.base import Score
+from finetune.scores.entities import entity_scores
+from finetune.scores.labels import decide, label_scores
+from finetune.scores.likelihood import LIKELIHOOD_SCORES
+from finetune.scores.pretraining import Share, parts_scores
+from finetune.scores.text import TEXT_SCORES
 from finetune.shape import Head
 from finetune.tasks.encoded import IGNORED
 

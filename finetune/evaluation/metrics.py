@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import datasets
 import evaluate
 
-from finetune.evaluation.scores import TEXT_SCORES
+from finetune.scores.text import TEXT_SCORES
 
 # evaluate.load reads the imports above line by line, and takes the first class below.
 

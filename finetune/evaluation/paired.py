@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from finetune.evaluation.labels import EntityF1, LabelF1
-from finetune.evaluation.scores import LIKELIHOOD_SCORES, Score
+from finetune.scores.base import Score
+from finetune.scores.entities import EntityF1
+from finetune.scores.labels import LabelF1
+from finetune.scores.likelihood import LIKELIHOOD_SCORES
 
 DRAWS = 2000
 INTERVAL = (2.5, 97.5)

@@ -7,21 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import regex  # type: ignore[import-untyped]  # ships no types
 
-from finetune.augment import UNSPACED
-
-_PART = rf"[[\p{{L}}\p{{N}}\p{{M}}_]--[{UNSPACED}]]+"
-_WORD = regex.compile(
-    r"(?V1)"
-    rf"[{UNSPACED}]\p{{M}}*"  # in a script without spaces a character, with its marks
-    rf"|{_PART}(?:(?:['’-]|(?<=\p{{N}})[.,](?=\p{{N}})){_PART})*"
-    rf"|[^\s\p{{L}}\p{{N}}\p{{M}}_]+"  # signs that stand together
-    r"|\S"
-)
-
-Span = tuple[int, int]
-"""Where something stands in a text: its first character, and the one after its last."""
+from finetune.words import Span
 
 Classifier = Callable[[list[str]], npt.ArrayLike]
 """From texts to probabilities, (texts, classes)."""
@@ -37,12 +24,6 @@ class Word:
     weights: tuple[float, ...]
     """For each label asked about, by how many nats its log odds fall without the word; below 0 the
     word speaks against it."""
-
-
-def words_of(text: str, within: Span | None = None) -> list[Span]:
-    """The words of `text`, in order; `within`: of this part of it."""
-    start, end = within or (0, len(text))
-    return [match.span() for match in _WORD.finditer(text, start, end)]
 
 
 def occlusion(

@@ -1,15 +1,12 @@
-"""Which weights move: all, some blocks or parts of them, or small ones added by PEFT.
-
-A method is a frozen dataclass with `apply(model, tokenizer, always) -> Adapted` and a
-`learning_rate` for recipes that set none. `always` holds the names of the weights that the
-checkpoint did not have: they train under every method.
-"""
+"""Which weights train: all, some blocks or parts of them, or small ones added by PEFT."""
 
 from finetune.methods.adapted import Adapted
-from finetune.methods.adapters import IA3, LoRA, PrefixTuning, PromptTuning
+from finetune.methods.linear_layers import IA3, LoRA
 from finetune.methods.partial import Full, Partial
 from finetune.methods.selector import Depth, backward_depth
+from finetune.methods.soft_prompts import PrefixTuning, PromptTuning
 
+# The methods that a recipe and the command line know by name; `base.Method` is their contract.
 Method = Full | Partial | PromptTuning | PrefixTuning | LoRA | IA3
 
 __all__ = [

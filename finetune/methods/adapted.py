@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+WeightNames = Collection[str]
+"""Names of weights, as in `model.named_parameters()`."""
+
+
 @dataclass(frozen=True)
 class Adapted:
     model: PreTrainedModel | PeftModel
@@ -26,7 +30,7 @@ class Adapted:
         cls,
         model: PreTrainedModel | PeftModel,
         matched: Iterable[str],
-        always: Collection[str] = (),
+        always: WeightNames = (),
     ) -> Adapted:
         """Reads what trains from the model itself.
 

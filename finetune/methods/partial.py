@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from finetune.methods.adapted import Adapted
+from finetune.methods.adapted import Adapted, WeightNames
+from finetune.methods.base import Method
 from finetune.methods.selector import Layout, Weight, check_pattern, parse
 
 if TYPE_CHECKING:
@@ -15,22 +16,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Full:
+class Full(Method):
     """Every weight trains."""
 
-    learning_rate: ClassVar[float] = 2e-3  # measured by benchmarks/learning_rates.py
+    learning_rate = 2e-3  # measured by benchmarks/learning_rates.py
 
     def apply(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        always: Collection[str] = (),
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, always: WeightNames = ()
     ) -> Adapted:
         return Adapted.of(model, ["every weight"], always)
 
 
 @dataclass(frozen=True)
-class Partial:
+class Partial(Method):
     """The weights that `select` and `pattern` name train, the others stay."""
 
     select: str = ""
@@ -39,7 +37,7 @@ class Partial:
     pattern: str | None = None
     """A regular expression, searched for in the names of the weights; serves any model."""
 
-    learning_rate: ClassVar[float] = 2e-3  # measured by benchmarks/learning_rates.py
+    learning_rate = 2e-3  # measured by benchmarks/learning_rates.py
 
     def __post_init__(self) -> None:
         if not self.select and self.pattern is None:
@@ -50,10 +48,7 @@ class Partial:
             check_pattern("pattern", self.pattern)
 
     def apply(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        always: Collection[str] = (),
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, always: WeightNames = ()
     ) -> Adapted:
         layout = Layout.of(model)
         matches: dict[str, tuple[Weight, ...]] = {}

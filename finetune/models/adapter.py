@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune.models import Loaded, Pretrained, reason
+from finetune.models import Loaded, Pretrained
 from finetune.models.content import hub_file
+from finetune.models.loaded import reason
 from finetune.models.sound import check_finite, check_generation_config, named
 from finetune.reach import hub_answers
 from finetune.shape import Head, soft_prompt

@@ -7,8 +7,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.models import BUNDLED, Pretrained
+from finetune.models import Pretrained
 from finetune.models.adapter import HEAD
+from finetune.models.pretrained import BUNDLED
 from finetune.reports.diagnosis import below
 from finetune.reports.tables import BELOW, NOTE, SHOWN, number, shown
 from finetune.runs import RECIPE, read_json

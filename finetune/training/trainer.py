@@ -29,10 +29,10 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from finetune.batching import Collate
 from finetune.evaluation.evaluate import label_statistics, scored_as
-from finetune.evaluation.scores import parts_scores
 from finetune.models.sound import named
 from finetune.processes import is_first
 from finetune.runs import sound_checkpoint
+from finetune.scores.pretraining import parts_scores
 from finetune.strict_json import dumps
 from finetune.tasks import Classification, Completion, Tagging
 from finetune.tasks.encoded import IGNORED
@@ -56,9 +56,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from finetune.evaluation.scores import Score
     from finetune.models.lstm import LSTMState
     from finetune.prepare import Prepared
+    from finetune.scores.base import Score
     from finetune.tasks.encoded import Encoded
 
 

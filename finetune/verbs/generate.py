@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from finetune import generation
-from finetune.generation import Decoding, foreign_script
+from finetune.decoding import Decoding
 from finetune.prompts import Prompt, encode_prompts
 from finetune.runs import Saved, open_saved
+from finetune.scripts import foreign_script
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from finetune.generation import Decoding, generate
-from finetune.models import auto_class, stored_head
+from finetune.decoding import Decoding
+from finetune.generation import generate
+from finetune.models.heads import auto_class, stored_head
 from finetune.models.saving import save_tokenizer, save_weights
 from finetune.runs import PREDICTIONS, Saved, open_saved, read_jsonl
 from finetune.shape import Shape

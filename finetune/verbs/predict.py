@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import regex  # type: ignore[import-untyped]  # ships no types
-
-from finetune.evaluation.words import Span, Word, occlusion, words_of
+from finetune.evaluation.words import Word, occlusion
 from finetune.prompts import Prompt, as_rows
 from finetune.tasks import Classification, Completion, Tagging
 from finetune.tasks.completion import read_after
 from finetune.tasks.encoded import IGNORED, template_spans, written_list
+from finetune.words import Span, word_spans
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
 
     from finetune.runs import Saved
     from finetune.shape import Head, Shape
-
-WORD = regex.compile(r"(?V1)\p{Han}|[[\p{L}\p{N}\p{M}_]--\p{Han}]+(?:['’-][\p{L}\p{N}]+)*|\S")
-"""A word of a text that nobody has cut into words: letters and digits, or one other sign."""
 
 SHARE, LEAST = 0.2, 0.1
 """A word is marked that weighs so much of what the heaviest does, and so many nats: a tenth in the
@@ -181,7 +177,7 @@ def _classes(
             labels = chosen or [next(iter(said["probabilities"]))]
             asked = [names.index(label) for label in labels]
             parts = template_spans(task.text, row)
-            spans = [word for part in parts for word in words_of(text, part)]
+            spans = [word for part in parts for word in word_spans(text, part)]
             end = _read(text, spans, task, saved, shape)
             within = [span for span in spans if span[1] <= end]
             words = occlusion(lambda some: torch.stack(classify(some)), text[:end], asked, within)
@@ -223,7 +219,7 @@ def _choices(
 
 def _answer(text: str, chances: Tensor, head: Head) -> dict[str, Any]:
     """A text and its class or classes, the likeliest first."""
-    from finetune.evaluation.labels import decide
+    from finetune.scores.labels import decide
 
     (chosen,) = decide(chances[None].numpy(), multi_label=head.multi_label)
     said: dict[str, Any] = {"text": text}
@@ -344,7 +340,7 @@ def _batches(
 def _words(text: str | list[Any], number: int, cell: bool) -> tuple[str, list[Span]]:
     """A text and where its words stand. `cell`: a table's, with white space between the words."""
     if isinstance(text, str) and not cell:
-        return text, [match.span() for match in WORD.finditer(text)]
+        return text, word_spans(text)
     words = (written_list(text) or text.split()) if isinstance(text, str) else text
     if not all(isinstance(word, str) for word in words):
         raise ValueError(f"text {number} has words that are not text")

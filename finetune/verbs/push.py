@@ -9,7 +9,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from finetune.models import BUNDLED, Pretrained
+from finetune.models import Pretrained
+from finetune.models.pretrained import BUNDLED
 from finetune.models.saving import without_local
 from finetune.reach import hub_answers
 from finetune.runs import (

@@ -14,7 +14,7 @@ import pytest
 
 from finetune.evaluation import metrics
 from finetune.evaluation.metrics import Bleu, ChrF, ExactMatch, Rouge, TextMetric
-from finetune.evaluation.scores import TEXT_SCORES
+from finetune.scores.text import TEXT_SCORES
 
 PREDICTIONS = ["the cat sat on the mat", "今天天气很好", "", "a b"]
 REFERENCES = [["the cat sat on a mat", "a cat sat on the mat"], ["今天天气不好"], ["c"], ["a  b"]]

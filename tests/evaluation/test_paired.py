@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap  # type: ignore[import-untyped]  # ships no types
 
-from finetune.evaluation.labels import EntityF1, LabelF1
 from finetune.evaluation.paired import difference, of_rows
-from finetune.evaluation.scores import LIKELIHOOD_SCORES
+from finetune.scores.entities import EntityF1
+from finetune.scores.labels import LabelF1
+from finetune.scores.likelihood import LIKELIHOOD_SCORES
 
 F1 = LabelF1("macro_f1", False, (0, 1))
 

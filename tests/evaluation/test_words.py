@@ -15,8 +15,9 @@ from sklearn.linear_model import (  # type: ignore[import-untyped]  # ships no t
 )
 from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]  # ships no types
 
-from finetune.evaluation.label_floors import character_svm
-from finetune.evaluation.words import Classifier, Word, occlusion, words_of
+from finetune.evaluation.words import Classifier, Word, occlusion
+from finetune.objectives.label_floors import character_svm
+from finetune.words import word_spans
 
 NOISE = {
     "english": (["the", "weather", "is", "fine", "so", "we", "walk", "home", "again"], " "),
@@ -26,7 +27,7 @@ PLANTED = {"english": ["zebra", "quark"], "chinese": ["免费", "奖品"]}
 
 
 def weighed(classify: Classifier, text: str, *labels: int) -> list[Word]:
-    return occlusion(classify, text, labels, words_of(text))
+    return occlusion(classify, text, labels, word_spans(text))
 
 
 def planted(language: str, rows: int = 240) -> tuple[list[str], list[int]]:
@@ -103,7 +104,7 @@ def test_only_the_words_asked_about_are_left_out() -> None:
         return np.full((len(texts), 2), 0.5)
 
     text = "say: so home"
-    assert [word.text for word in occlusion(classify, text, [0], words_of(text, (5, 12)))] == [
+    assert [word.text for word in occlusion(classify, text, [0], word_spans(text, (5, 12)))] == [
         "so",
         "home",
     ]

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from finetune.generation import Decoding, generate
+from finetune.decoding import Decoding
+from finetune.generation import generate
 from finetune.models.lstm import LSTMForCausalLM, LSTMForConditionalGeneration, LSTMState
 from tests.conftest import WORDS, tokenizer
 from tests.models.lstm import PADDED, TEXT, build, padded

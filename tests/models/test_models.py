@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer, GPT2Config, GPT2LMHeadModel, pipeline
 from transformers.trainer_utils import validate_quantization_for_training
 
-from finetune.generation import Decoding, generate
+from finetune.decoding import Decoding
+from finetune.generation import generate
 from finetune.methods import LoRA
 from finetune.models import Loaded, Pretrained, Scratch
 from finetune.runs import open_saved

@@ -18,7 +18,7 @@ from finetune.shape import Head, Shape
 from finetune.tasks.encoded import IGNORED, Encoded
 from finetune.training.order import BLANK, Rows
 from tests.conftest import tokenizer
-from tests.objectives import documents
+from tests.pretraining_runs import documents
 
 BERT = train_tokenizer(documents(8), 400, "bert")
 DOCUMENTS = documents(60)

@@ -14,7 +14,8 @@ from transformers import AutoTokenizer
 
 from finetune.batching import Collate
 from finetune.data import Data
-from finetune.generation import Decoding, generate
+from finetune.decoding import Decoding
+from finetune.generation import generate
 from finetune.methods import Full, Method, PromptTuning
 from finetune.models import Pretrained, Scratch
 from finetune.prepare import Prepared, prepare

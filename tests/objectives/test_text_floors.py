@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from finetune.evaluation.floors import nearest_targets, unigram_nats
+from finetune.objectives.text_floors import nearest_targets, unigram_nats
 
 
 def test_unigram_nats_are_add_one_smoothed() -> None:

@@ -837,7 +837,7 @@ def test_without_network_the_hub_is_asked_once_and_not_for_half_a_minute() -> No
     environment = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": "hub"}
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PATH": "", "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
+        env={"PATH": "", "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -882,7 +882,7 @@ def test_importing_data_imports_nothing_heavy() -> None:
     code = f"import sys, finetune.data; print({heavy} & {{*sys.modules}})"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PATH": "", "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={"PATH": "", "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         check=True,

@@ -12,7 +12,7 @@ import pytest
 from datasets import Dataset
 
 from finetune import Completion, Data, LanguageModeling, Pretrained, Recipe, Training
-from finetune.augment import BLANK, Change, augmented, change
+from finetune.data.augment import BLANK, Change, augmented, change
 from finetune.evaluation.evaluate import floors
 from finetune.prepare import Prepared, prepare
 from tests.conftest import WORDS, build, tokenizer

@@ -17,8 +17,9 @@ from sklearn.metrics import (  # type: ignore[import-untyped]  # ships no types
     matthews_corrcoef,
 )
 
-from finetune.evaluation.labels import confusion, decide, entity_scores, label_scores
-from finetune.evaluation.scores import Score
+from finetune.scores.base import Score
+from finetune.scores.entities import entity_scores
+from finetune.scores.labels import confusion, decide, label_scores
 
 NAMES = ["a", "b", "c", "d"]
 TYPES = ["person", "group", "creative-work"]
@@ -298,7 +299,8 @@ def test_a_bootstrap_sample_of_statistics_scores_as_its_rows() -> None:
 
 def test_naming_scores_imports_no_library() -> None:
     code = (
-        "import sys; from finetune.evaluation.labels import label_scores, entity_scores;"
+        "import sys; from finetune.scores.labels import label_scores;"
+        "from finetune.scores.entities import entity_scores;"
         "label_scores(['a'], multi_label=False); entity_scores(['a']); print(*sys.modules)"
     )
     loaded = subprocess.run(

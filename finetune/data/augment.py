@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Literal
 
-import regex  # type: ignore[import-untyped]  # ships no types
+from finetune.words import spaced_words
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -15,12 +15,7 @@ if TYPE_CHECKING:
 # only, and blind to what a word means where it stands.
 Change = Literal["delete", "swap", "blank", "mixed"]
 
-UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-"""Scripts written without spaces: there each character, with its marks, is a word."""
-
 BLANK = "_"
-
-_WORD = regex.compile(rf"(?V1)(\s*)([{UNSPACED}]\p{{M}}*|[^\s{UNSPACED}]+)")
 
 
 def change(text: str, kind: Change, rate: float, random: Random) -> str:
@@ -30,14 +25,15 @@ def change(text: str, kind: Change, rate: float, random: Random) -> str:
     blank, the dropout of words: Xie et al. 2017. mixed: one of the three. A text of one word is
     only ever blanked: there is no order, and nothing would be left.
     """
-    pairs: list[tuple[str, str]] = _WORD.findall(text)
-    spaces, words = [space for space, _ in pairs], [word for _, word in pairs]
-    tail = text[sum(map(len, spaces)) + sum(map(len, words)) :]
-    if not words:
+    spans = spaced_words(text)
+    if not spans:
         return text
+    words = [text[start:end] for start, end in spans]
+    ends = [0, *(end for _, end in spans)]
+    spaces = [text[end:start] for end, (start, _) in zip(ends, spans, strict=False)]
     made = _CHANGES[random.choice(("delete", "swap", "blank")) if kind == "mixed" else kind]
     count = max(1, round(rate * len(words)))
-    return "".join(made(spaces, words, count, random)) + tail
+    return "".join(made(spaces, words, count, random)) + text[ends[-1] :]
 
 
 def _delete(spaces: list[str], words: list[str], count: int, random: Random) -> list[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.encodings import decode, first_foreign_line
+from finetune.data.encodings import decode, first_foreign_line
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,7 +16,8 @@ from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from finetune.evaluation.scores import LIKELIHOOD_SCORES, TEXT_SCORES, Bleu
+from finetune.scores.likelihood import LIKELIHOOD_SCORES
+from finetune.scores.text import TEXT_SCORES, Bleu
 
 ENGLISH = "the quick brown fox jumps over a lazy dog , don't 42 times ; Isn't it snake_case ?"
 FRENCH = "l'été déjà passé , où est-ce que l’élève a reçu ça ? œuvre naïve à Noël"
@@ -216,7 +217,7 @@ def test_likelihoods_at_their_limits() -> None:
 
 
 def test_naming_scores_imports_no_library() -> None:
-    code = "import sys, finetune.evaluation.scores; print(*sys.modules)"
+    code = "import sys, finetune.scores.text; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

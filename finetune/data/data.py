@@ -14,9 +14,9 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
-from finetune.augment import Change
-from finetune.encodings import check_encoding
-from finetune.files import (
+from finetune.data.augment import Change
+from finetune.data.encodings import check_encoding
+from finetune.data.files import (
     Bad,
     Kinds,
     Rows,
@@ -297,6 +297,7 @@ class Splits:
         `ordered`: False where a target is a set of labels, in whatever order.
         """
         answers: list[Any] = list(zip(*_values(self.train, targets), strict=True))
+        # \w+ finds names of labels, not words: 科学 and 学科 are two labels of two characters.
         answers = [
             _normal(answer) if ordered else sorted(re.findall(r"\w+", _normal(answer)))
             for answer in answers

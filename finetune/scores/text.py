@@ -1,52 +1,22 @@
-"""Scores as sums: each example gives a few numbers, and a score is a function of their sum.
-
-A corpus, a bootstrap sample and processes that each saw a share of the examples follow one rule:
-add up, then take `value`. Text scores are in percent, 0 to 100.
-"""
+"""Scores of generated text, in percent, 0 to 100."""
 
 from __future__ import annotations
 
-import math
 import unicodedata
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import zip_longest
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import regex  # type: ignore[import-untyped]  # ships no types
 
-from finetune.augment import UNSPACED
+from finetune.scores.base import Score
+from finetune.words import word_parts
 
 if TYPE_CHECKING:
-    import numpy as np
     from sacrebleu.metrics.base import Metric
-
-
-@dataclass(frozen=True)
-class Score(ABC):
-    """A number for a set of examples, from statistics that add up over them."""
-
-    name: str
-    higher_is_better: ClassVar[bool]
-
-    @abstractmethod
-    def value(self, totals: Sequence[float]) -> float:
-        """The score of the examples whose statistics add up to `totals`."""
-
-    def aggregate(self, statistics: Sequence[Sequence[float]]) -> float:
-        """The score of any multiset of examples, to the last bit the same in any order.
-
-        Raises:
-            ValueError: there are no examples.
-        """
-        if len(statistics) == 0:
-            raise ValueError(f"{self.name}: 0 examples to score; give at least 1")
-        return self.value([math.fsum(column) for column in zip(*statistics, strict=True)])
-
-
-# Generated text
 
 
 @dataclass(frozen=True)
@@ -179,14 +149,9 @@ class Rouge(TextScore):
 class Words:
     """Tokens for ROUGE: lower-case words of any script, without punctuation."""
 
-    _TOKEN = regex.compile(
-        rf"(?V1)[\p{{L}}\p{{N}}&&[{UNSPACED}]]\p{{M}}*|[\p{{L}}\p{{N}}\p{{M}}--[{UNSPACED}]]+"
-    )
-
     def tokenize(self, text: str) -> list[str]:
         """The tokens of `text`; an accent counts the same composed and decomposed."""
-        tokens: list[str] = self._TOKEN.findall(unicodedata.normalize("NFC", text.lower()))
-        return tokens
+        return word_parts(unicodedata.normalize("NFC", text.lower()))
 
 
 @dataclass(frozen=True)
@@ -238,122 +203,3 @@ def _check(name: str, predictions: Sequence[str], references: Sequence[Sequence[
 def _count(references: Sequence[Sequence[str]]) -> int | str:
     counts = {len(row) for row in references}
     return counts.pop() if len(counts) == 1 else "var"
-
-
-# Teacher-forced text
-
-
-@dataclass(frozen=True)
-class LikelihoodScore(Score):
-    """How well a model predicts given text.
-
-    Statistics: nats, tokens predicted, and bytes of UTF-8 those tokens stand for.
-    """
-
-    higher_is_better = False
-
-    def per(self, count: float, unit: str, nats: float) -> float:
-        """`nats` for each of `count` units.
-
-        Raises:
-            ValueError: there are none.
-        """
-        if count == 0:
-            raise ValueError(f"{self.name}: 0 {unit} to score; give at least 1")
-        return nats / count
-
-
-@dataclass(frozen=True)
-class Loss(LikelihoodScore):
-    """Nats a token. Compare it only between models with the same vocabulary."""
-
-    name: str = "loss"
-
-    def value(self, totals: Sequence[float]) -> float:
-        nats, tokens, _ = totals
-        return self.per(tokens, "tokens", nats)
-
-
-@dataclass(frozen=True)
-class BitsPerByte(LikelihoodScore):
-    """Bits a byte of text: comparable between models whatever their vocabularies."""
-
-    name: str = "bits_per_byte"
-
-    def value(self, totals: Sequence[float]) -> float:
-        nats, _, size = totals
-        return self.per(size, "bytes", nats) / math.log(2)
-
-
-@dataclass(frozen=True)
-class Perplexity(LikelihoodScore):
-    """exp(nats a token). Never compare it across vocabularies: longer tokens alone raise it."""
-
-    name: str = "perplexity"
-
-    def value(self, totals: Sequence[float]) -> float:
-        nats, tokens, _ = totals
-        try:
-            return math.exp(self.per(tokens, "tokens", nats))
-        except OverflowError:
-            return math.inf
-
-
-LIKELIHOOD_SCORES: dict[str, LikelihoodScore] = {
-    score.name: score for score in (Loss(), BitsPerByte(), Perplexity())
-}
-
-
-# Pre-training
-
-
-@dataclass(frozen=True)
-class PartsLoss(Score):
-    """The weighted sum of means. Statistics: of each part its nats, and how many they are of."""
-
-    weights: tuple[float, ...]
-    higher_is_better = False
-
-    def value(self, totals: Sequence[float]) -> float:
-        sums, counts = totals[::2], totals[1::2]
-        if not all(counts):
-            raise ValueError(
-                f"{self.name}: 0 tokens to score; give text of more than special tokens"
-            )
-        means = [nats / count for nats, count in zip(sums, counts, strict=True)]
-        return math.fsum(w * mean for w, mean in zip(self.weights, means, strict=True))
-
-
-@dataclass(frozen=True)
-class Share(Score):
-    """In percent. Statistics: how many, and of how many; 0 of none."""
-
-    higher_is_better = True
-
-    def value(self, totals: Sequence[float]) -> float:
-        many, of = totals
-        return 100 * many / of if of else 0.0
-
-
-def parts_scores(
-    terms: Mapping[str, float], sums: np.ndarray
-) -> dict[str, tuple[Score, list[list[float]]]]:
-    """Every score of a loss in parts, with the statistics of each example.
-
-    terms: what each part counts. sums: of each part its nats, their number, what is right, and of
-    how much, (examples, 4 x parts).
-    """
-    places = range(0, 4 * len(terms), 4)
-    both = [place + more for place in places for more in (0, 1)]
-    found: dict[str, tuple[Score, list[list[float]]]] = {
-        "loss": (PartsLoss("loss", tuple(terms.values())), sums[:, both].tolist())
-    }
-    for name, place in zip(terms, places, strict=True):
-        part = [[*of, 0.0] for of in sums[:, place : place + 2].tolist()]
-        if len(terms) == 1:
-            found["perplexity"] = (Perplexity(), part)
-        else:
-            found[f"{name}_loss"] = (Loss(f"{name}_loss"), part)
-        share = f"{name}_f1" if name == "replaced" else f"{name}_accuracy"
-        found[share] = (Share(share), sums[:, place + 2 : place + 4].tolist())
-    return found

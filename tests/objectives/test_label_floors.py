@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from finetune.evaluation.label_floors import character_svm, majority, word_tags
-from finetune.evaluation.labels import entity_scores
+from finetune.objectives.label_floors import character_svm, majority, word_tags
+from finetune.scores.entities import entity_scores
 
 # The start of a word tells its class; no word stands in two texts.
 STARTS = ("zeb", "quo", "fil")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from finetune.encodings import check_encoding, decode
+from finetune.data.encodings import check_encoding, decode
 
 CHINESE = (
     "text,label\n"

@@ -1,0 +1,205 @@
+"""A checkpoint: a Hub id, a folder, a GGUF file, or a model bundled with this package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from finetune.models.content import file_content, hub_content, hub_file, model_content
+from finetune.models.heads import auto_class, describe, stored_head
+from finetune.models.loaded import Loaded, reason
+from finetune.models.sound import (
+    check_finite,
+    check_generation_config,
+    check_loaded,
+    without_report,
+)
+from finetune.models.special_tokens import (
+    give_end_token,
+    give_pad_token,
+    read_last_token,
+    without_types,
+)
+from finetune.reach import hub_answers
+from finetune.shape import Head
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+TINY = Path(__file__).parent.parent / "tiny"
+BUNDLED = {"tiny-gpt2": TINY / "gpt2", "tiny-t5": TINY / "t5"}
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A checkpoint: a Hub id, a folder, a GGUF file, or a bundled `tiny-gpt2`, `tiny-t5`."""
+
+    name: str
+    revision: str | None = None
+    """A branch, tag or commit of the Hub repository."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the weights in memory. float32 whatever the file holds: small steps vanish in bfloat16
+    weights. For speed on a GPU set `--training.bf16` (autocast) and leave this alone."""
+    attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
+    """The attention kernel; none: what transformers chooses."""
+    trust_remote_code: bool = False
+    """Run the model's own code from its repository. Only for authors you trust."""
+    dropout: float | None = None
+    """In place of every dropout rate that the model's config has; none: as the checkpoint says. It
+    acts in training only, and is saved in the config as any model's is."""
+
+    @property
+    def hub_id(self) -> str | None:
+        """Its name on the Hub; none: it is bundled, a folder or a file."""
+        path = Path(self.name).expanduser()
+        local = self.name in BUNDLED or path.suffix == ".gguf" or path.is_dir()
+        return None if local else self.name
+
+    @property
+    def base(self) -> str:
+        """What an adapter names as its base: a Hub id, or where it lies, from anywhere."""
+        if self.name in BUNDLED:
+            return str(BUNDLED[self.name])
+        return self.hub_id or str(Path(self.name).expanduser().absolute())
+
+    def fingerprint(self) -> str:
+        """What the model consists of: a hash of its files, or the commit of its Hub repository.
+
+        Raises:
+            ValueError: there is no such file or folder, or the Hub cannot be asked.
+        """
+        name, options = self._source()
+        if "gguf_file" in options:
+            return file_content(Path(name) / options["gguf_file"])
+        if self.hub_id is None:
+            return model_content(Path(name), code=self.trust_remote_code)
+        commit = hub_content(name, self.revision, ("config.json",))
+        if commit is None and "local_files_only" in options:
+            raise ValueError(self._unreachable)
+        if commit is None:
+            raise ValueError(
+                f"model {self.name!r}: the Hub has no such model, or no revision "
+                f"{self.revision or 'main'!r} of it with a config.json"
+            )
+        return commit
+
+    @property
+    def _unreachable(self) -> str:
+        return (
+            f"model {self.name!r} is not in the local cache and the Hub cannot be reached; "
+            "bundled and offline: tiny-gpt2, tiny-t5"
+        )
+
+    def load(self, texts: Iterable[str] = (), head: Head | None = None) -> Loaded:
+        """The model and its tokenizer. `texts` is ignored: this model has a tokenizer.
+
+        Args:
+            head: the head that a task needs, new where the checkpoint has none. None: the head that
+                the checkpoint was saved with.
+        Raises:
+            ValueError: the model cannot be loaded whole: files or weights are missing, of another
+                shape or left over, or numbers are NaN.
+        """
+        from transformers import AutoConfig, AutoTokenizer, GgufConfig
+
+        import finetune.models.lstm  # noqa: F401  # registers the architecture
+
+        name, options = self._source()
+        packed = "gguf_file" in options
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ValueError(f"model.dropout is {self.dropout:g}; it must be at least 0, below 1")
+        if not packed:
+            self._check_generation_config(name)
+        rates: tuple[str, ...] = ()
+        try:
+            config = AutoConfig.from_pretrained(name, **options)
+            rates = () if self.dropout is None else dropout_rates(config)
+            for rate in rates:
+                setattr(config, rate, self.dropout)
+            tokenizer = AutoTokenizer.from_pretrained(name, **options, **without_types(config))
+            kind = stored_head(config) if head is None else head.kind
+            if head is not None:
+                describe(config, head)
+            with without_report():
+                model, info = auto_class(config, kind).from_pretrained(
+                    name,
+                    **({} if head is None and not rates else {"config": config}),
+                    ignore_mismatched_sizes=True,  # `check_loaded` names them
+                    dtype=self.dtype,
+                    attn_implementation=self.attention,
+                    output_loading_info=True,
+                    # Else it counts as quantized, which transformers neither trains nor saves.
+                    quantization_config=GgufConfig(dequantize=True) if packed else None,
+                    **options,
+                )
+        except Exception as error:  # what a broken file raises differs from format to format
+            if "local_files_only" in options and isinstance(error, OSError):
+                raise ValueError(self._unreachable) from error
+            raise ValueError(f"model {self.name!r} cannot be loaded: {reason(error)}") from error
+        if self.dropout is not None and not rates:
+            raise ValueError(
+                f"model.dropout {self.dropout:g}: the config of {self.name!r}, of type "
+                f"{config.model_type}, has no dropout rate; leave it out"
+            )
+        try:
+            fresh = check_loaded(model, info, head)
+            check_finite(model.state_dict().items())
+        except ValueError as error:
+            raise ValueError(f"model {self.name!r} {error}") from error
+        if packed:
+            model.name_or_path = self.name  # an adapter finds the file by it, not by its folder
+        # transformers makes up an empty tokenizer where the files of one are missing.
+        size = model.get_input_embeddings().num_embeddings
+        if not size / 2 < len(tokenizer) <= size:
+            raise ValueError(
+                f"model {self.name!r}: its tokenizer has {len(tokenizer)} tokens, it {size}: "
+                "the tokenizer's files are missing, or another model's"
+            )
+        give_end_token(model, tokenizer)
+        give_pad_token(model, tokenizer)
+        read_last_token(model)
+        return Loaded(model, tokenizer, fresh)
+
+    def _check_generation_config(self, name: str) -> None:
+        file: Path | None = Path(name) / "generation_config.json"
+        if self.hub_id is not None:
+            file = hub_file(name, "generation_config.json", self.revision)
+        if file is not None and file.is_file():
+            check_generation_config(file)
+
+    def _source(self) -> tuple[str, dict[str, Any]]:
+        options: dict[str, Any] = {
+            "revision": self.revision,
+            "trust_remote_code": self.trust_remote_code,
+        }
+        if self.name in BUNDLED:
+            return str(BUNDLED[self.name]), options
+        path = Path(self.name).expanduser()
+        if path.suffix == ".gguf":
+            if not path.is_file():
+                raise ValueError(f"model {self.name!r}: no such file")
+            return str(path.parent), options | {"gguf_file": path.name}
+        if path.is_dir():
+            return str(path), options
+        if self.name.startswith((".", "/", "~")) or self.name.count("/") > 1:
+            raise ValueError(f"model {self.name!r}: no such folder, and not a Hub id (owner/name)")
+        if not hub_answers():
+            options["local_files_only"] = True
+        return self.name, options
+
+
+def dropout_rates(config: PreTrainedConfig) -> tuple[str, ...]:
+    """The config's fields that are rates of dropout, whatever the architecture calls them.
+
+    Not among them: what drops weights or whole layers (weight_drop, layerdrop, drop_path), and a
+    rate of None, which follows another.
+    """
+    return tuple(
+        name
+        for name, value in config.to_dict().items()
+        if ("dropout" in name or name.endswith("pdrop"))
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    )

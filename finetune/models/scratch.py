@@ -1,0 +1,132 @@
+"""An architecture with fresh weights, and its tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from finetune.models.content import hub_content, tokenizer_content
+from finetune.models.heads import auto_class, describe, reads_both_ways
+from finetune.models.loaded import Loaded, reason
+from finetune.models.pretrained import BUNDLED
+from finetune.models.special_tokens import (
+    give_end_token,
+    give_pad_token,
+    read_last_token,
+    without_types,
+)
+from finetune.shape import Head
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """An architecture with fresh weights: `Scratch("gpt2", {"n_layer": 4, "n_embd": 256})`."""
+
+    architecture: str
+    """Any `model_type` of transformers: gpt2, t5, llama, marian, bart ...; or ours: lstm."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the architecture's config; the rest keeps its default."""
+    tokenizer: str | None = None
+    """A folder, a Hub id or a bundled model; none: one is trained on the training split."""
+    vocab_size: int = 8000
+    """The size of a tokenizer that is trained here."""
+    tokens: Literal["bytes", "words"] = "bytes"
+    """Of a tokenizer that is trained here: byte-level BPE, or the words between white space and
+    `<eos>` for a line's end, as word-level perplexities are published."""
+
+    def fingerprint(self) -> str:
+        """What the model starts from besides its config and seed: the content of its tokenizer.
+
+        Raises:
+            ValueError: the Hub cannot be asked, or has no such tokenizer.
+        """
+        if self.tokenizer is None:
+            return ""
+        folder = Path(BUNDLED.get(self.tokenizer, self.tokenizer))
+        if folder.is_dir():
+            return tokenizer_content(folder)
+        names = ("tokenizer_config.json", "tokenizer.json", "config.json")
+        commit = hub_content(self.tokenizer, None, names)
+        if commit is None:
+            raise ValueError(
+                f"tokenizer {self.tokenizer!r} cannot be loaded: no such folder, and neither the "
+                "local cache nor the Hub has it"
+            )
+        return commit
+
+    def load(self, texts: Iterable[str] = (), head: Head = Head()) -> Loaded:  # noqa: B008
+        """Fresh weights, drawn from torch's global random state."""
+        from huggingface_hub.errors import StrictDataclassError
+        from transformers import AutoConfig, AutoTokenizer
+
+        import finetune.models.lstm  # noqa: F401  # registers the architecture
+        from finetune.models.tokenizers import train_tokenizer, train_word_tokenizer
+
+        try:
+            default = AutoConfig.for_model(self.architecture)
+        except ValueError as error:
+            raise ValueError(
+                f"architecture {self.architecture!r} is not one that transformers knows; "
+                "use a model_type such as gpt2, llama, t5, bart, marian, or lstm"
+            ) from error
+        # Ours is one architecture for both; of the others each is one or the other.
+        encoder_decoder = self.config.get("is_encoder_decoder", default.is_encoder_decoder)
+        if self.tokenizer is not None and self.tokens != "bytes":
+            raise ValueError(
+                f"model.tokens {self.tokens} is of a tokenizer that is trained here, and "
+                f"model.tokenizer names another, {self.tokenizer!r}: leave one out"
+            )
+        if self.tokenizer is None:
+            tokenizer: PreTrainedTokenizerBase
+            if self.tokens == "words":
+                if encoder_decoder:
+                    raise ValueError("model.tokens words is for causal models; use bytes")
+                tokenizer = train_word_tokenizer(texts, self.vocab_size)
+            else:
+                kind: Literal["gpt2", "t5", "bert"] = "t5" if encoder_decoder else "gpt2"
+                if head.kind != "text" and kind == "gpt2" and reads_both_ways(default):
+                    kind = "bert"
+                tokenizer = train_tokenizer(texts, self.vocab_size, kind)
+        else:
+            name = str(BUNDLED.get(self.tokenizer, self.tokenizer))
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(name, **without_types(default))
+            except (OSError, ValueError) as error:
+                raise ValueError(
+                    f"tokenizer {self.tokenizer!r} cannot be loaded: {reason(error)}"
+                ) from error
+        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        special: dict[str, Any] = {
+            "vocab_size": len(tokenizer),
+            "pad_token_id": pad,
+            "eos_token_id": tokenizer.eos_token_id,
+            "bos_token_id": tokenizer.bos_token_id,
+        }
+        if encoder_decoder:
+            special |= {"decoder_start_token_id": pad, "bos_token_id": None}
+            if "forced_eos_token_id" in default.to_dict():
+                special["forced_eos_token_id"] = tokenizer.eos_token_id
+        # transformers takes any name, and then leaves it unused.
+        known = {*default.to_dict(), *default.attribute_map}
+        if unknown := sorted(set(self.config) - known):
+            near = get_close_matches(unknown[0], known, 1)
+            raise ValueError(
+                f"config of {self.architecture} has no {unknown[0]!r}"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+        try:
+            config = AutoConfig.for_model(self.architecture, **(special | dict(self.config)))
+            describe(config, head)
+            model = auto_class(config, head.kind).from_config(config)
+        except (TypeError, ValueError, StrictDataclassError) as error:
+            raise ValueError(f"architecture {self.architecture!r}: {reason(error)}") from error
+        give_end_token(model, tokenizer)
+        give_pad_token(model, tokenizer)
+        read_last_token(model)
+        return Loaded(model, tokenizer, frozenset(name for name, _ in model.named_parameters()))

@@ -1,0 +1,1 @@
+"""What a model puts out, one module a kind."""

@@ -1,0 +1,1 @@
+"""What predictions are worth; each score owns its label, its direction and its statistics."""
