@@ -55,16 +55,18 @@ def compare(
     output: Path | None = None,
     overrides: Sequence[str] = (),
 ) -> list[Row]:
-    """Runs each recipe (or every recipe of a study) with each seed, a process a run, and reads
-    back what is finished already. Writes compare.md and compare.json into `output`, or beside the
-    runs it made.
+    """Runs each recipe with each seed where that run is missing, and compares all runs.
 
-    Instead of a recipe the folder of finished runs (a run's, an arm's, or one of arms) may stand:
-    they are put beside the others as they are, and named by their folders. Of such alone nothing
+    A study stands for its recipes. Each run is a process of its own; a finished one is read.
+    compare.md and compare.json are written into `output`, or beside the runs that were made.
+
+    Instead of a recipe, a folder of finished runs may be named: a run's, an arm's, or one of arms.
+    They are compared as they are, under the names of their folders. If there are no others, nothing
     is written without `output`.
-    `overrides`: what `finetune run` takes after the recipe; they go to every arm that has such a
+
+    `overrides`: what `finetune run` takes after the recipe. They go to every arm that has such a
     setting (a model from scratch has no `model.name`), and with them the runs lie in a folder of
-    their own. The arms that keep their own are named, here and in compare.md.
+    their own. The arms that keep their own setting are named, here and in compare.md.
 
     Raises: ValueError for a mistake in a recipe or its data, before any run starts, and where not
     all are scored on the same examples.
