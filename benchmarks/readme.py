@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.evaluation.paired import Difference
-from finetune.reports.tables import comparison
-from finetune.verbs.compare import Choice, Row
+from finetune.reports.comparison import Choice, Row, page
 
 HERE = Path(__file__).parent
 PAGES = (HERE.parent / "README.md", HERE.parent / "README.zh.md")
@@ -35,7 +34,7 @@ def quickstart() -> str:
     chosen = values["chosen"]
     against = chosen["against"] and Difference(**chosen["against"])
     choice = Choice(**(chosen | {"against": against}))
-    return comparison(rows, choice, values["of"], values["cautions"])
+    return page(rows, choice, values["of"], values["cautions"])
 
 
 def tiny_models() -> str:

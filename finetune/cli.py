@@ -433,43 +433,34 @@ def _generate(arguments: argparse.Namespace) -> None:
         raise ValueError("generate needs a run, a model folder or a Hub id")
     _quiet()
     from finetune.decoding import Decoding
-    from finetune.generation import generate, stream
     from finetune.overrides import implied, parse, show
-    from finetune.prompts import encode_prompts, read_prompts
+    from finetune.prompts import read_prompts
     from finetune.runs import open_saved
-    from finetune.scripts import foreign_script
+    from finetune.verbs.generate import default_decoding, generate, stream
 
     prompts = []
     if not arguments.help:
         prompts = read_prompts([*arguments.texts, *arguments.prompt], arguments.file, _warn)
     saved = open_saved(arguments.model)
-    default = Decoding()
-    if saved.model.can_generate() and saved.model.generation_config is not None:
-        default = Decoding.of(saved.model.generation_config)
+    default = default_decoding(saved)
     if arguments.help:
         show(Decoding, default, prog=f"finetune generate {arguments.model}")
         return
     settings = [*arguments.settings, *implied(arguments.settings)]
     decoding: Decoding = parse(Decoding, default, settings, prog="finetune generate")
-    texts, ids = encode_prompts(saved, prompts, raw=arguments.raw)
-    for warning in dict.fromkeys(foreign_script(text, saved.tokenizer) for text in texts):
-        if warning is not None:
-            _warn(warning)
     terminal = arguments.output is None and sys.stdout.isatty()
-    single = len(ids) == 1 and decoding.num_return_sequences == 1 and decoding.num_beams == 1
+    single = len(prompts) == 1 and decoding.num_return_sequences == 1 and decoding.num_beams == 1
     if single and terminal:
-        for piece in stream(saved.model, saved.tokenizer, ids[0], decoding):
+        for piece in stream(saved, prompts[0], decoding, raw=arguments.raw, warn=_warn):
             print(piece, end="", flush=True)
         print()
         return
-    new = generate(saved.model, saved.tokenizer, ids, decoding, batch_size=arguments.batch_size)
+    size = arguments.batch_size
+    texts = generate(saved, prompts, decoding, raw=arguments.raw, batch_size=size, warn=_warn)
     if terminal:
-        print("\n\n".join(_shown(*answer) for answer in zip(texts, new, strict=True)))
+        print("\n\n".join(_shown(text.prompt, text.completions) for text in texts))
         return
-    lines = [
-        json.dumps({"prompt": text, "completions": completions}, ensure_ascii=False)
-        for text, completions in zip(texts, new, strict=True)
-    ]
+    lines = [json.dumps(vars(text), ensure_ascii=False) for text in texts]
     if arguments.output is None:
         print("\n".join(lines))
     else:

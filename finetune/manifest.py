@@ -25,7 +25,6 @@ def describe(
     recipe: Recipe,
     splits: Splits,
     identity: str,
-    *,
     examples: Mapping[str, int],
     trained: Sequence[str],
 ) -> dict[str, Any]:

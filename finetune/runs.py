@@ -91,24 +91,22 @@ class Run:
     def adapter(self) -> dict[str, Any] | None:
         """PEFT's configuration of the adapter. None: the model is an ordinary checkpoint."""
         file = self.model_folder / "adapter_config.json"
-        config: dict[str, Any] | None = read_json(file) if file.is_file() else None
-        return config
+        return read_json(file) if file.is_file() else None
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """The versions, the hardware, the source and the data of the run."""
-        values: dict[str, Any] = read_json(self.folder / MANIFEST)
-        return values
+        return read_json(self.folder / MANIFEST)
 
     @cached_property
     def history(self) -> list[dict[str, Any]]:
         """The points that were logged in training, in their order."""
-        return read_rows(self.folder / HISTORY)
+        return read_jsonl(self.folder / HISTORY)
 
     @cached_property
     def predictions(self) -> list[dict[str, Any]]:
         """The rows of predictions.jsonl, one for each example."""
-        return read_rows(self.folder / PREDICTIONS)
+        return read_jsonl(self.folder / PREDICTIONS)
 
     @cached_property
     def floor_statistics(self) -> dict[str, list[list[float]]]:
@@ -328,7 +326,7 @@ def _is_finished(folder: Path, recipe: Recipe, identity: str) -> bool:
         manifest, values = read_json(folder / MANIFEST), read_json(folder / RECIPE)
     except FileNotFoundError:
         names = {path.name for path in folder.iterdir()} if folder.exists() else set()
-        if trained or not names <= {LOCK, RECIPE, _part(RECIPE), _part(MANIFEST)}:
+        if trained or not names <= {LOCK, RECIPE, f"{RECIPE}.part", f"{MANIFEST}.part"}:
             raise ValueError(
                 f"{folder} is not empty and holds no run; name another: --training.output-dir"
             ) from None
@@ -407,11 +405,12 @@ def _lock(folder: Path) -> FileLock:
     return lock
 
 
-def read_json(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
+def read_json(file: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return values
 
 
-def read_rows(file: Path) -> list[dict[str, Any]]:
+def read_jsonl(file: Path) -> list[dict[str, Any]]:
     """The objects of a file that has one on each line."""
     with file.open(encoding="utf-8") as lines:  # str.splitlines would cut inside of strings
         return [json.loads(line) for line in lines]
@@ -423,14 +422,9 @@ def write_json(file: Path, values: Any) -> None:
 
 def write_text(file: Path, text: str) -> None:
     """Writes a file that is complete or absent, whenever the process ends."""
-    part = file.with_name(_part(file.name))
+    part = file.with_name(f"{file.name}.part")
     with part.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
     part.replace(file)
-
-
-def _part(name: str) -> str:
-    """The name of a file while it is being written."""
-    return f"{name}.part"

@@ -19,10 +19,10 @@ from finetune.methods import Method
 from finetune.models import Pretrained
 from finetune.prepare import prepare
 from finetune.recipe import Task
+from finetune.reports.comparison import chosen, rows_of
 from finetune.runs import open_saved
 from finetune.shape import Head, Shape
 from finetune.training.trainer import FinetuneTrainer
-from finetune.verbs.compare import _rows, chosen
 from finetune.verbs.evaluate import evaluate_runs
 from finetune.verbs.predict import predict
 from tests.label_runs import recipe, texts
@@ -178,7 +178,7 @@ def test_it_stands_beside_a_classifier_with_the_same_rows_metrics_and_floors(
         assert [row[name] for name in same] == [other[name] for name in same]
         assert row["statistics"].keys() == other["statistics"].keys()
     assert writes.metrics["floors"] == labels.metrics["floors"]
-    table = _rows(arms)
+    table = rows_of(arms)
     assert [row.name for row in table[2:]] == ["study/writes", "study/labels"]
     assert table[2].quality.keys() == table[3].quality.keys() > table[0].quality.keys()
     assert "macro_f1" in table[2].below  # after two steps

@@ -16,8 +16,8 @@ from finetune.runs import (
     check_finished,
     open_saved,
     read_json,
+    read_jsonl,
     read_recipe,
-    read_rows,
     run_folder,
     runs_below,
     runs_of_arms,
@@ -87,7 +87,7 @@ def test_a_run_gives_what_its_files_hold(tmp_path: Path) -> None:
 def test_a_text_with_a_line_separator_is_one_prediction(tmp_path: Path) -> None:
     text = "a line\u2028and\x85another"
     (tmp_path / PREDICTIONS).write_text(f'{{"prediction": "{text}"}}\n', encoding="utf-8")
-    assert read_rows(tmp_path / PREDICTIONS) == [{"prediction": text}]
+    assert read_jsonl(tmp_path / PREDICTIONS) == [{"prediction": text}]
 
 
 def test_a_file_is_complete_or_absent(tmp_path: Path) -> None:

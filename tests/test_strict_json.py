@@ -7,8 +7,8 @@ from math import inf, nan
 
 import pytest
 
+from finetune.reports.comparison import _spread
 from finetune.strict_json import dumps
-from finetune.verbs.compare import _spread
 
 
 def refuse(constant: str) -> None:

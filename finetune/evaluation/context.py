@@ -57,6 +57,17 @@ class ContextLoss:
         return float(saved.mean()), _standard_error(saved)
 
 
+@dataclass(frozen=True)
+class Curve:
+    """A run's loss by available context."""
+
+    name: str
+    split: str
+    fingerprint: str
+    """A hash of the split's rows."""
+    loss: ContextLoss
+
+
 def check_context(prepared: Prepared, contexts: Sequence[int], positions: int) -> None:
     """Raises: ValueError where `context_loss` could not honour them, in one line."""
     task, shape = prepared.recipe.task, prepared.shape

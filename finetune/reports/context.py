@@ -1,25 +1,88 @@
-"""Curves as SVG; the same numbers give the same bytes."""
+"""Loss by available context, as a table and as a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from finetune.reports.tables import as_markdown, console, print_table
+from finetune.strict_json import dumps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from finetune.verbs.evaluate import Curve
+    from finetune.evaluation.context import Curve
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Told apart by the colour-blind too (Okabe & Ito 2008)."""
+"""Colours that the colour-blind can tell apart (Okabe & Ito 2008)."""
 MARKERS = "os^Dv<>"
-"""And without colours."""
+"""The lines can be told apart without colours too."""
+
+
+def print_context(curves: Sequence[Curve]) -> None:
+    """The losses as a table; in a narrow terminal without their standard errors."""
+    print_table(_cells(curves), _cells(curves, errors=False))
+
+
+def write_context(curves: Sequence[Curve], notes: Sequence[str], folder: Path) -> None:
+    """Writes context.json, context.md and context.svg."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = "\n".join(f"- {note}" for note in notes)
+    text = as_markdown(_cells(curves)) + (f"\n\n{lines}" if lines else "")
+    (folder / "context.md").write_text(text + "\n", encoding="utf-8")
+    values = {"runs": [_values(curve) for curve in curves], "notes": list(notes)}
+    (folder / "context.json").write_text(dumps(values, indent=2) + "\n", encoding="utf-8")
+    draw_context(curves, folder / "context.svg")
+    console.print(f"written: {escape(str(folder))}: context.json, context.md, context.svg")
+
+
+def _cells(curves: Sequence[Curve], *, errors: bool = True) -> list[list[str]]:
+    """A column a run, a line a context, and last what the longest gains over the shortest."""
+    contexts = curves[0].loss.contexts
+    lines = [["nats a token, from", *(curve.name for curve in curves)]]
+    for place, context in enumerate(contexts):
+        losses = [(curve.loss.means[place], curve.loss.errors[place]) for curve in curves]
+        unit = "token" if context == 1 else "tokens"
+        lines.append([f"{context:,} {unit}", *(_loss(*loss, errors) for loss in losses)])
+    if len(contexts) > 1:
+        gains = [_loss(*curve.loss.gained, errors) for curve in curves]
+        lines.append([f"gained, {contexts[0]:,} to {contexts[-1]:,}", *gains])
+    counts = [f"{curve.loss.nats.shape[1]:,} of {curve.split}" for curve in curves]
+    lines.append(["tokens predicted", *counts])
+    return lines
+
+
+def _loss(mean: float, error: float, errors: bool) -> str:
+    return f"{mean:.3f}" + (f" ± {error:.3f}" if errors else "")
+
+
+def _values(curve: Curve) -> dict[str, Any]:
+    loss = curve.loss
+    gained, error = loss.gained
+    return {
+        "run": curve.name,
+        "split": curve.split,
+        "fingerprint": curve.fingerprint,
+        "positions": loss.nats.shape[1],
+        "candidates": loss.candidates,
+        "tokens": loss.tokens,
+        "nats_per_token": [
+            {"context": context, "mean": mean, "standard_error": error}
+            for context, mean, error in zip(loss.contexts, loss.means, loss.errors, strict=True)
+        ],
+        "gained": {"mean": gained, "standard_error": error},
+    }
 
 
 def draw_context(curves: Sequence[Curve], path: Path) -> None:
-    """Nats a token by available context, a line a run."""
+    """Draws nats a token by available context, a line for each run.
+
+    The same numbers give the same bytes of SVG.
+    """
     with _plain():
         figure = context_figure(curves)
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
@@ -58,7 +121,8 @@ def context_figure(curves: Sequence[Curve]) -> Figure:
 
 @contextmanager
 def _plain() -> Iterator[None]:
-    """matplotlib's own defaults, whatever the user's matplotlibrc says, and ids that repeat."""
+    """A context with matplotlib's own defaults, whatever the user's matplotlibrc says, and with ids
+    that are the same each time."""
     import matplotlib
 
     with matplotlib.rc_context():

@@ -1,10 +1,9 @@
-"""What a run and a comparison look like on a terminal."""
+"""What a run looks like on a terminal, and the pieces that all tables share."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -16,14 +15,11 @@ from rich.table import Table
 
 from finetune.reports.diagnosis import below
 from finetune.runs import METRICS, read_json
-from finetune.strict_json import dumps
 
 if TYPE_CHECKING:
     from finetune.evaluation.evaluate import Quality
     from finetune.prepare import Prepared
     from finetune.runs import Run
-    from finetune.verbs.compare import Choice, Row
-    from finetune.verbs.evaluate import Curve
 
 SHOWN = {
     "loss": "loss",
@@ -147,7 +143,7 @@ def print_scores(runs: Sequence[tuple[str, Quality]]) -> None:
     for metric, label in shown(quality for _, quality in runs).items():
         values = [quality.get(metric) for _, quality in runs]
         lines.append([label, *(number(v["value"]) if v else "" for v in values)])
-    console.print(_table(lines))
+    print_table(lines)
 
 
 def _one_line(text: str) -> str:
@@ -178,56 +174,7 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.3e}"
 
 
-def print_comparison(
-    rows: Sequence[Row], choice: Choice | None, cautions: Sequence[str] = ()
-) -> None:
-    """Prints the comparison as a table, its verdict and its cautions. A narrow terminal shows fewer
-    metrics, without their spread."""
-    wide = ("loss", "bits_per_byte", "chrf", "rougeL", "accuracy", "macro_f1", "entity_f1")
-    table = _table(_cells(rows, wide))
-    unbounded = console.options.update(max_width=1000)
-    if console.measure(table, options=unbounded).maximum > console.width:
-        there = {name for row in rows for name in row.quality}
-        first = ("macro_f1", "entity_f1", "bits_per_byte", "chrf", "loss")
-        narrow = [name for name in first if name in there][:2]
-        table = _table(_cells(rows, narrow, spread=False))
-    console.print(table)
-    if any(row.below for row in rows):
-        console.print(NOTE, style="yellow")
-    if choice is not None:
-        console.print(escape(verdict(choice, rows)))
-    for caution in cautions:
-        console.print(f"caution: {escape(caution)}", style="yellow")
-
-
-def verdict(choice: Choice, rows: Sequence[Row]) -> str:
-    """A comparison in a few sentences: what was chosen, and whether it is better than its floor."""
-    metric, arm = SHOWN[choice.metric], choice.arm.removeprefix(_shared(rows))
-    of = f" of {choice.of} arms" if choice.of > 1 else ""
-    text = f"Best on validation{of}: {arm}, {metric} {number(choice.validation)}. "
-    text += f"On {choice.split} it has {number(choice.value)}"
-    if choice.floor is None:
-        return f"{text}."
-    against = choice.against
-    if against is None:
-        assert choice.floor_value is not None
-        return (
-            f"{text}, the floor {choice.floor} {number(choice.floor_value)}. "
-            f"No interval is given: {choice.no_interval}."
-        )
-    better = (against.value > 0) == choice.higher_is_better
-    shown = f"shown {'better' if better else 'worse'}" if against.shown else "not shown to differ"
-    low, high = (f"{bound:+.3g}" for bound in (against.low, against.high))
-    text += (
-        f", {against.value:+.3g} from the floor {choice.floor} (95 % interval {low} to {high}): "
-        f"{shown}."
-    )
-    if choice.seeds == 1:
-        text += " It is one seed: how far seeds differ is not in the interval."
-    return text
-
-
-def _table(cells: list[list[str]]) -> Table:
+def as_table(cells: list[list[str]]) -> Table:
     header, *lines = cells
     table = Table(box=SIMPLE, padding=(0, 0, 0, 1))
     longest = max(len(word) for line in cells for word in line[0].split() or [""])
@@ -239,141 +186,17 @@ def _table(cells: list[list[str]]) -> Table:
     return table
 
 
-def _markdown(cells: list[list[str]]) -> str:
-    header, *lines = cells
-    rule = [":---"] + ["---:"] * (len(header) - 1)
-    return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
-
-
-def comparison(
-    rows: Sequence[Row], choice: Choice | None, circumstances: str, cautions: Sequence[str]
-) -> str:
-    """The comparison in Markdown: every metric and its spread, the verdict and the cautions."""
-    parts = [_markdown(_cells(rows, shown(row.quality for row in rows))), circumstances]
-    if any(row.below for row in rows):
-        parts.append(f"\\{NOTE}")
-    if choice is not None:
-        parts.append(verdict(choice, rows))
-    return "\n\n".join([*parts, *(f"Caution: {caution}." for caution in cautions)])
-
-
-def write_comparison(
-    rows: Sequence[Row],
-    choice: Choice | None,
-    circumstances: str,
-    cautions: Sequence[str],
-    folder: Path,
-) -> None:
-    """Writes compare.md and compare.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = comparison(rows, choice, circumstances, cautions)
-    (folder / "compare.md").write_text(f"{text}\n", encoding="utf-8")
-    values = {
-        "rows": [asdict(row) for row in rows],
-        "chosen": None if choice is None else asdict(choice),
-        "of": circumstances,
-        "cautions": list(cautions),
-    }
-    (folder / "compare.json").write_text(dumps(values, indent=2) + "\n", encoding="utf-8")
-    console.print(
-        f"written: {escape(str(folder / 'compare.md'))} (every metric and its spread), compare.json"
-    )
-
-
-def _cells(rows: Sequence[Row], metrics: Iterable[str], *, spread: bool = True) -> list[list[str]]:
-    """The header and each row; metrics that no row has are left out, and a study that all share."""
-    prefix = _shared(rows)
-    labels = shown(row.quality for row in rows)
-    metrics = [name for name in metrics if name in labels]
-    judged = spread and any(row.validation is not None for row in rows)
-    header = ["", "seeds", *["validation"] * judged, *(labels[name] for name in metrics)]
-    header += ["train s", "peak MiB", "trained"]
-    lines = [header]
-    for row in rows:
-        cells = [row.name.removeprefix(prefix), str(row.seeds or "")]
-        cells += [_score(row.validation, spread)] * judged
-        cells += [
-            _score(row.quality.get(name), spread) + BELOW * (name in row.below) for name in metrics
-        ]
-        if row.cost:
-            cells += [
-                f"{row.cost['train_seconds']:.0f}",
-                f"{row.cost['peak_memory_bytes'] / 2**20:.0f}",
-                f"{row.cost['trainable_parameters']:,}",
-            ]
-        lines.append(cells + [""] * (len(header) - len(cells)))
-    return lines
-
-
-def _shared(rows: Sequence[Row]) -> str:
-    """The study of all arms, where there is one."""
-    studies = {row.name.partition("/")[0] for row in rows if row.cost}
-    return f"{studies.pop()}/" if len(studies) == 1 else ""
-
-
-def print_context(curves: Sequence[Curve]) -> None:
-    """The losses as a table; in a narrow terminal without their standard errors."""
-    table = _table(_context_cells(curves))
+def print_table(*versions: list[list[str]]) -> None:
+    """Prints the first of the versions that fits the terminal, or else the last."""
     unbounded = console.options.update(max_width=1000)
-    if console.measure(table, options=unbounded).maximum > console.width:
-        table = _table(_context_cells(curves, errors=False))
+    for cells in versions:
+        table = as_table(cells)
+        if console.measure(table, options=unbounded).maximum <= console.width:
+            break
     console.print(table)
 
 
-def write_context(curves: Sequence[Curve], notes: Sequence[str], folder: Path) -> None:
-    """context.json, context.md and context.svg."""
-    from finetune.reports.context import draw_context
-
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = "\n".join(f"- {note}" for note in notes)
-    text = _markdown(_context_cells(curves)) + (f"\n\n{lines}" if lines else "")
-    (folder / "context.md").write_text(text + "\n", encoding="utf-8")
-    values = {"runs": [_context_values(curve) for curve in curves], "notes": list(notes)}
-    (folder / "context.json").write_text(dumps(values, indent=2) + "\n", encoding="utf-8")
-    draw_context(curves, folder / "context.svg")
-    console.print(f"written: {escape(str(folder))}: context.json, context.md, context.svg")
-
-
-def _context_cells(curves: Sequence[Curve], *, errors: bool = True) -> list[list[str]]:
-    """A column a run, a line a context, and last what the longest gains over the shortest."""
-    contexts = curves[0].loss.contexts
-    lines = [["nats a token, from", *(curve.name for curve in curves)]]
-    for place, context in enumerate(contexts):
-        losses = [(curve.loss.means[place], curve.loss.errors[place]) for curve in curves]
-        unit = "token" if context == 1 else "tokens"
-        lines.append([f"{context:,} {unit}", *(_loss(*loss, errors) for loss in losses)])
-    if len(contexts) > 1:
-        gains = [_loss(*curve.loss.gained, errors) for curve in curves]
-        lines.append([f"gained, {contexts[0]:,} to {contexts[-1]:,}", *gains])
-    counts = [f"{curve.loss.nats.shape[1]:,} of {curve.split}" for curve in curves]
-    lines.append(["tokens predicted", *counts])
-    return lines
-
-
-def _loss(mean: float, error: float, errors: bool) -> str:
-    return f"{mean:.3f}" + (f" ± {error:.3f}" if errors else "")
-
-
-def _context_values(curve: Curve) -> dict[str, Any]:
-    loss = curve.loss
-    gained, error = loss.gained
-    return {
-        "run": curve.name,
-        "split": curve.split,
-        "fingerprint": curve.fingerprint,
-        "positions": loss.nats.shape[1],
-        "candidates": loss.candidates,
-        "tokens": loss.tokens,
-        "nats_per_token": [
-            {"context": context, "mean": mean, "standard_error": error}
-            for context, mean, error in zip(loss.contexts, loss.means, loss.errors, strict=True)
-        ],
-        "gained": {"mean": gained, "standard_error": error},
-    }
-
-
-def _score(score: tuple[float, float | None] | None, spread: bool) -> str:
-    if score is None:
-        return ""
-    mean, deviation = score
-    return number(mean) + (f" ± {deviation:.2g}" if spread and deviation is not None else "")
+def as_markdown(cells: list[list[str]]) -> str:
+    header, *lines = cells
+    rule = [":---"] + ["---:"] * (len(header) - 1)
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from finetune.data.splits import scored_split
-from finetune.evaluation.context import ContextLoss, check_context, context_loss
+from finetune.evaluation.context import Curve, check_context, context_loss
 from finetune.evaluation.evaluate import Evaluation, check, evaluate
 from finetune.methods import Adapted
 from finetune.models import Pretrained
@@ -52,17 +52,6 @@ class Opened:
             yield FinetuneTrainer(self.prepared, args)
 
 
-@dataclass(frozen=True)
-class Curve:
-    """A run's loss by available context."""
-
-    name: str
-    split: str
-    fingerprint: str
-    """Of the split's rows."""
-    loss: ContextLoss
-
-
 def evaluate_runs(
     names: Sequence[str], split: str | None = None, overrides: Sequence[str] = ()
 ) -> list[Evaluation]:
@@ -100,7 +89,8 @@ def loss_by_context(
     Raises: ValueError as `evaluate_runs`; for a run that is not of LanguageModeling, and a context
         that a model does not take, before anything is computed.
     """
-    from finetune.reports.tables import console, print_context, write_context
+    from finetune.reports.context import print_context, write_context
+    from finetune.reports.tables import console
 
     opened = []
     for label, name, recipe in _runs(names, overrides):

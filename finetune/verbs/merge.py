@@ -12,7 +12,7 @@ from finetune.decoding import Decoding
 from finetune.generation import generate
 from finetune.models.heads import auto_class, stored_head
 from finetune.models.saving import save_tokenizer, save_weights
-from finetune.runs import PREDICTIONS, Saved, open_saved, read_rows
+from finetune.runs import PREDICTIONS, Saved, open_saved, read_jsonl
 from finetune.shape import Shape
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def prompts_for(saved: Saved) -> list[list[int]]:
     """Token ids: of the run's own first prompts, else of a few texts of many kinds."""
     texts: Sequence[str] = TEXTS
     if saved.run is not None and (saved.run / PREDICTIONS).is_file():  # not on the Hub
-        rows = read_rows(saved.run / PREDICTIONS)[:PROMPTS]
+        rows = read_jsonl(saved.run / PREDICTIONS)[:PROMPTS]
         texts = [row["input"] or row["reference"] for row in rows] or TEXTS
     room = Shape.of(saved.model).max_tokens
     most = LONGEST if room is None else min(LONGEST, room // 2)

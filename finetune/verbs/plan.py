@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from finetune.evaluation.evaluate import check
-from finetune.prepare import Prepared, prepare
+from finetune.prepare import Prepared
 from finetune.recipe import Recipe
-from finetune.runs import CHECKPOINTS
+from finetune.verbs.run import prepare_training
 
 
 def plan(recipe: Recipe) -> Prepared:
@@ -18,19 +17,10 @@ def plan(recipe: Recipe) -> Prepared:
     from transformers import SchedulerType
 
     from finetune.reports.tables import console, print_prepared
-    from finetune.training.trainer import check_training
 
     recipe.training.check()
     splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
-    args = recipe.training.resolve(
-        recipe.folder / CHECKPOINTS,
-        learning_rate=recipe.method.learning_rate,
-        metric=recipe.task.metric,
-        validated=splits.validation is not None,
-    )
-    prepared = prepare(recipe, splits)
-    check(prepared)
-    check_training(prepared, args)
+    prepared, args = prepare_training(recipe, splits)
     print_prepared(prepared)
     rows = len(prepared.encoded["train"].rows)
     batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size

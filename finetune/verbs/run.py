@@ -50,10 +50,10 @@ if TYPE_CHECKING:
 
 
 def run(recipe: Recipe) -> Run:
-    """Trains and scores `recipe`; a finished run is read, an unfinished one goes on.
+    """Trains and scores `recipe`. A finished run is read, an unfinished one is resumed.
 
-    With `training.push_to_hub` it ends on the Hub; that it may is found out before training.
-    Of several processes (see `finetune.processes`) each calls it; the first alone writes.
+    With `training.push_to_hub` the run is pushed at its end; whether it may be is asked before
+    training. Each of several processes (see `finetune.processes`) calls this; the first one writes.
 
     Raises: ValueError where the recipe, its data, its folder or the Hub cannot be used.
     """
@@ -75,12 +75,30 @@ def run(recipe: Recipe) -> Run:
 
 def _run(recipe: Recipe, splits: Splits, identity: str) -> Run:
     from finetune.training.trackers import named
-    from finetune.training.trainer import check_training
     from finetune.verbs.push import reserve
 
     folder, repo = recipe.folder, recipe.training.destination
+    prepared, args = prepare_training(recipe, splits)
+    if repo is not None:
+        on_first(lambda: reserve(repo, recipe.training.hub_private_repo))
+    examples = {name: len(encoded.examples) for name, encoded in prepared.encoded.items()}
+    manifest = describe(recipe, splits, identity, examples, prepared.adapted.summary)
+    with ExitStack() as held:
+        if on_first(lambda: begin(folder, recipe, manifest, held)):
+            return Run.read(folder)
+        with named(args, recipe):
+            return _train_and_score(folder, prepared, args)
+
+
+def prepare_training(recipe: Recipe, splits: Splits) -> tuple[Prepared, TrainingArguments]:
+    """Everything short of training.
+
+    Raises: ValueError for whatever cannot be trained, or not be scored afterwards.
+    """
+    from finetune.training.trainer import check_training
+
     args = recipe.training.resolve(
-        folder / CHECKPOINTS,
+        recipe.folder / CHECKPOINTS,
         learning_rate=recipe.method.learning_rate,
         metric=recipe.task.metric,
         validated=splits.validation is not None,
@@ -88,23 +106,7 @@ def _run(recipe: Recipe, splits: Splits, identity: str) -> Run:
     prepared = prepare(recipe, splits)
     check(prepared)
     check_training(prepared, args)
-    if repo is not None:
-        on_first(lambda: reserve(repo, recipe.training.hub_private_repo))
-    with ExitStack() as held:
-        if on_first(lambda: begin(folder, recipe, _manifest(prepared, identity), held)):
-            return Run.read(folder)
-        with named(args, recipe):
-            return _train_and_score(folder, prepared, args)
-
-
-def _manifest(prepared: Prepared, identity: str) -> dict[str, Any]:
-    return describe(
-        prepared.recipe,
-        prepared.splits,
-        identity,
-        examples={name: len(encoded.examples) for name, encoded in prepared.encoded.items()},
-        trained=prepared.adapted.summary,
-    )
+    return prepared, args
 
 
 def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) -> Run:
@@ -181,8 +183,11 @@ def _cost(
 
 
 def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
-    """With the trained weights in one piece, after FSDP has spread them: to save and to generate
-    (processes that generate texts of different lengths would wait for one another)."""
+    """The prepared model with its trained weights in one piece, after FSDP has spread them.
+
+    It is needed to save and to generate: processes that generate texts of different lengths would
+    wait for one another.
+    """
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
     assert trainer.model is not None
@@ -304,7 +309,7 @@ def _kept(trainer: FinetuneTrainer) -> int | None:
 
 
 def _best(trainer: FinetuneTrainer) -> dict[str, Any]:
-    """What validation says of the kept weights."""
+    """The validation scores of the kept weights."""
     points = [point for point in trainer.state.log_history if "eval_loss" in point]
     if not points:
         return {}
@@ -317,7 +322,7 @@ def _best(trainer: FinetuneTrainer) -> dict[str, Any]:
 
 
 def _tokens(prepared: Prepared) -> int:
-    """Tokens that one epoch reads; an encoder-decoder reads its labels as well."""
+    """How many tokens one epoch reads; an encoder-decoder reads its labels as well."""
     rows = prepared.encoded["train"].rows
     columns = ("input_ids", "labels") if prepared.shape.encoder_decoder else ("input_ids",)
     return sum(len(ids) for column in columns for ids in rows[column])

@@ -13,7 +13,7 @@ from finetune import Recipe, run
 from finetune.prepare import prepare
 from finetune.training.order import BLANK, Rebalanced, Rows
 from tests.conftest import kill, weights
-from tests.test_run import elsewhere, losses, same
+from tests.verbs.test_run import elsewhere, losses, same
 
 
 def but(recipe: Recipe, **training: Any) -> Recipe:

@@ -214,7 +214,7 @@ def test_what_goes_up_is_complete_and_names_no_folder_of_this_machine(world: Wor
         for name, data in held.files.items()
         if not name.endswith(".safetensors")
     }
-    home = str(Path(__file__).parent.parent)
+    home = str(Path(__file__).parents[2])
     for place in (str(world.folder), home, sys.prefix):
         assert [name for name, text in texts.items() if place in text] == []
 

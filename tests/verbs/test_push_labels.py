@@ -13,7 +13,7 @@ from finetune import Classification, Full, LoRA, Tagging, run
 from finetune.methods import Method
 from tests.hub import Hub
 from tests.label_runs import first_tags, recipe, texts
-from tests.test_push import client, commands
+from tests.verbs.test_push import client, commands
 
 RUNS: dict[str, tuple[str, Classification | Tagging, Method]] = {
     "lstm-classes": ("lstm", Classification(), Full()),

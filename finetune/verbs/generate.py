@@ -1,0 +1,78 @@
+"""New text from a run, a model's folder or a Hub id."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from finetune import generation
+from finetune.decoding import Decoding
+from finetune.prompts import Prompt, encode_prompts
+from finetune.runs import Saved, open_saved
+from finetune.scripts import foreign_script
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A prompt as the model reads it, and its new texts."""
+
+    prompt: str
+    completions: list[str]
+
+
+def default_decoding(saved: Saved) -> Decoding:
+    """The decoding settings in the model's own generation config."""
+    if saved.model.can_generate() and saved.model.generation_config is not None:
+        return Decoding.of(saved.model.generation_config)
+    return Decoding()
+
+
+def generate(
+    model: str | Saved,
+    prompts: Sequence[Prompt],
+    decoding: Decoding | None = None,
+    *,
+    raw: bool = False,
+    batch_size: int = 16,
+    warn: Callable[[str], None] = warnings.warn,
+) -> list[Generated]:
+    """New texts for each prompt, which is a text or a row of the recipe's columns.
+
+    `model`: a run, a model's folder or a Hub id, or what `Run.load` gives. `decoding`: how texts
+    are generated; None: as the model's generation config says. `raw`: without the recipe's prompt
+    template. `batch_size`: prompts at once, which changes no text. `warn` is called with what the
+    tokenizer cannot write.
+
+    Raises: ValueError where the model writes no text, or a prompt lacks a column or is too long.
+    """
+    saved = open_saved(model) if isinstance(model, str) else model
+    decoding = decoding or default_decoding(saved)
+    texts, ids = _encoded(saved, prompts, raw, warn)
+    completions = generation.generate(
+        saved.model, saved.tokenizer, ids, decoding, batch_size=batch_size
+    )
+    return [Generated(*pair) for pair in zip(texts, completions, strict=True)]
+
+
+def stream(
+    saved: Saved,
+    prompt: Prompt,
+    decoding: Decoding,
+    *,
+    raw: bool = False,
+    warn: Callable[[str], None] = warnings.warn,
+) -> Iterator[str]:
+    """The text that `generate` gives for one prompt, piece by piece."""
+    _, (ids,) = _encoded(saved, [prompt], raw, warn)
+    return generation.stream(saved.model, saved.tokenizer, ids, decoding)
+
+
+def _encoded(
+    saved: Saved, prompts: Sequence[Prompt], raw: bool, warn: Callable[[str], None]
+) -> tuple[list[str], list[list[int]]]:
+    texts, ids = encode_prompts(saved, prompts, raw=raw)
+    for warning in dict.fromkeys(foreign_script(text, saved.tokenizer) for text in texts):
+        if warning is not None:
+            warn(warning)
+    return texts, ids

@@ -1,0 +1,68 @@
+"""What a run looks like on a terminal, and the pieces of every table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from finetune.reports import tables
+from finetune.reports.tables import as_markdown, number, print_scores, print_table, shown, status
+
+
+def test_metrics_are_shown_in_one_order_under_their_names_and_f1_by_class_last() -> None:
+    quality = {"f1_a|b": 1, "accuracy": 1, "loss": 1}
+    assert shown([quality, {"chrf": 1}]) == {
+        "loss": "loss",
+        "chrf": "chrF",
+        "accuracy": "accuracy",
+        "f1_a|b": "F1 of a|b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.123456, "0.1235"), (9999.4, "9999"), (123456.0, "1.235e+05")]
+)
+def test_a_score_has_four_digits(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_the_first_version_of_a_table_that_fits_is_printed_or_else_the_last(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    versions = [[["", title], ["[loss]", "1"]] for title in ("a" * 60, "b" * 30, "c" * 10)]
+    for width, letter in ((80, "a"), (50, "b"), (30, "c"), (15, "c")):
+        monkeypatch.setattr(tables, "console", Console(width=width))
+        print_table(*versions)
+        printed = capsys.readouterr().out
+        assert letter * 3 in printed
+        assert "[loss]" in printed  # a name is no markup
+
+
+def test_scores_of_several_runs_have_a_column_each(capsys: pytest.CaptureFixture[str]) -> None:
+    entry = {"value": 1.5, "split": "test", "n": 9}
+    print_scores([("one", {"loss": entry}), ("two", {"loss": entry, "chrf": entry})])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["one", "two"] in lines
+    assert ["loss", "1.5", "1.5"] in lines
+    assert ["chrF", "1.5"] in lines
+
+
+def test_a_table_in_markdown_aligns_numbers_to_the_right() -> None:
+    assert as_markdown([["", "x"], ["loss", "1"]]) == "|  | x |\n| :--- | ---: |\n| loss | 1 |"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "line"),
+    [
+        (None, "unfinished"),
+        ({"quality": {"loss": {"value": 2.5}, "chrf": {"value": 31.4159}}}, "loss 2.5, chrf 31.42"),
+        ([], "metrics.json cannot be read"),
+    ],
+)
+def test_a_run_s_status_is_one_line(tmp_path: Path, metrics: object, line: str) -> None:
+    if metrics is not None:
+        (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    assert status(tmp_path) == line
