@@ -167,10 +167,7 @@ def _one(options: argparse.Namespace, folder: str, name: str) -> dict[str, Any]:
             decoding=Decoding(max_new_tokens=8),
         )
         prepared = prepare(recipe)
-        args = recipe.training.resolve(
-            Path(place), learning_rate=1e-4, metric=recipe.task.metric, validated=False
-        )
-        trainer = FinetuneTrainer(prepared, args)
+        trainer = FinetuneTrainer(prepared)
 
         times: list[float] = []
 
@@ -186,7 +183,7 @@ def _one(options: argparse.Namespace, folder: str, name: str) -> dict[str, Any]:
         before = torch.cuda.memory_allocated() if gpu else psutil.Process().memory_info().rss
         trainer.train()
         peak = torch.cuda.max_memory_allocated() if gpu else _peak_resident_bytes()
-        quality = evaluate(trainer, prepared, "test").quality
+        quality = evaluate(prepared, "test", trainer.accelerator).quality
         later = times[1:] or times
         encoded = prepared.encoded["train"].rows
         columns = ("input_ids", "labels") if prepared.shape.encoder_decoder else ("input_ids",)

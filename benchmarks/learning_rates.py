@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import tempfile
 import time
 from dataclasses import replace
 from datetime import date
@@ -62,15 +61,8 @@ def main() -> None:
                 )
                 prepared = prepare(replace(full, method=method, training=training))
                 start = time.monotonic()
-                with tempfile.TemporaryDirectory() as folder:
-                    args = training.resolve(
-                        Path(folder),
-                        learning_rate=rate,
-                        metric=full.task.metric,
-                        validated=True,
-                    )
-                    trainer = FinetuneTrainer(prepared, args)
-                    trainer.train()
+                trainer = FinetuneTrainer(prepared)
+                trainer.train()
                 points = [point for point in trainer.state.log_history if "eval_loss" in point]
                 cells[f"{rate:g}"] = round(points[-1]["eval_bits_per_byte"], 4)
                 seconds = time.monotonic() - start

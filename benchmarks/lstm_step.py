@@ -136,14 +136,15 @@ def _bare_loss(model: nn.Module, ids: Tensor, labels: Tensor) -> Tensor:
 def _our_loss(model: nn.Module, ids: Tensor, labels: Tensor) -> Tensor:
     import torch
 
-    from finetune.training.loss import mean_nats, token_nats
+    from finetune.objectives.base import mean_nats
+    from finetune.objectives.text import token_nats
 
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
     if labels.dim() == 1:
         loss: Tensor = model(**batch).loss
         return loss
-    nats, scored = token_nats(model, batch)
-    return mean_nats(nats, scored.sum())
+    term = token_nats(model, batch)
+    return mean_nats(term.nats, term.scored.sum())
 
 
 def _step(

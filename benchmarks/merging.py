@@ -71,13 +71,7 @@ def main() -> None:
                     load_best_model_at_end=False,
                 )
                 prepared = prepare(replace(recipe, training=training))
-                args = training.resolve(
-                    Path(place),
-                    learning_rate=method.learning_rate,
-                    metric=recipe.task.metric,
-                    validated=False,
-                )
-                FinetuneTrainer(prepared, args).train()
+                FinetuneTrainer(prepared).train()
                 network: Any = prepared.model.eval()
                 network.get_base_model().config.use_cache = True
                 saved = Saved(network, prepared.tokenizer, None)

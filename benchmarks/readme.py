@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.evaluation.paired import Difference
-from finetune.reports.comparison import Choice, Row, page
+from finetune.reports.comparison import Choice, Comparison, Row, page
 
 HERE = Path(__file__).parent
 PAGES = (HERE.parent / "README.md", HERE.parent / "README.zh.md")
@@ -34,7 +34,8 @@ def quickstart() -> str:
     chosen = values["chosen"]
     against = chosen["against"] and Difference(**chosen["against"])
     choice = Choice(**(chosen | {"against": against}))
-    return page(rows, choice, values["of"], values["cautions"])
+    cautions = tuple(values["cautions"])
+    return page(Comparison(rows, values["labels"], choice, values["of"], cautions))
 
 
 def tiny_models() -> str:

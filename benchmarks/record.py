@@ -183,7 +183,7 @@ def records(place: Path) -> dict[str, Any]:
     """The record of every combination, by `task/family/method/variant`."""
     import torch
 
-    from finetune.shape import Head
+    from finetune.objectives import Masked, Text
 
     for name, count, seed in (("train", 24, 0), ("validation", 9, 1), ("test", 9, 2)):
         lines = [json.dumps(row) + "\n" for row in rows(count, seed)]
@@ -209,7 +209,7 @@ def records(place: Path) -> dict[str, Any]:
         fresh = Scratch(architecture, config, vocab_size=400)
         both_ways = family in ("bert", "albert", "electra")
         torch.manual_seed(0)
-        loaded = fresh.load(texts, Head("masked") if both_ways else Head())
+        loaded = fresh.load(texts, Masked() if both_ways else Text())
         base = place / family
         loaded.model.save_pretrained(str(base))
         loaded.tokenizer.save_pretrained(str(base))

@@ -15,7 +15,6 @@ import lzma
 import os
 import platform
 import sys
-import tempfile
 from datetime import date
 from pathlib import Path
 
@@ -23,8 +22,8 @@ from pathlib import Path
 def main() -> None:
     from finetune import Data, LanguageModeling, Pretrained, Recipe, SpanCorruption, Training
     from finetune.evaluation.evaluate import evaluate, floors
+    from finetune.evaluation.forward import lone_accelerator
     from finetune.prepare import prepare
-    from finetune.training.trainer import FinetuneTrainer
 
     train, test = sys.argv[1:]
     text = Path(test).read_bytes()
@@ -37,16 +36,11 @@ def main() -> None:
     ):
         recipe = Recipe(model=Pretrained(name), task=task, data=data, training=Training())
         prepared = prepare(recipe)
-        with tempfile.TemporaryDirectory() as folder:
-            args = recipe.training.resolve(
-                Path(folder), learning_rate=1e-3, metric=metric, validated=False
-            )
-            trainer = FinetuneTrainer(prepared, args)
-            quality = evaluate(trainer, prepared, "test").quality
+        quality = evaluate(prepared, "test", lone_accelerator()).quality
         unit = "bits per byte" if metric == "bits_per_byte" else "nats a token"
-        unigram = floors(prepared, "test")["unigram"].quality
+        unigram = floors(prepared, "test")["unigram"]
         results[f"{name}, {unit}"] = quality[metric]["value"]
-        results[f"unigram over {name}'s tokens, {unit}"] = unigram[metric]["value"]
+        results[f"unigram over {name}'s tokens, {unit}"] = unigram[metric].value
     for label, value in results.items():
         print(f"| {label} | {value:.3f} |")
     target = Path(__file__).parent / "results" / "tiny_models.json"

@@ -3,17 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
 
-from finetune.shape import Head
-from finetune.tasks.encoded import IGNORED
+from finetune.objectives.examples import IGNORED
+from finetune.shape import base_model, head_name
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
+
+    from finetune.objectives.examples import Encoded
+    from finetune.prepared import Prepared
+
+BLANK = -1
+UNSCORED = ("labels", "words", "tokens", "order")
+"""What is left out of a blank row."""
+
+
+class Rows(Dataset[Any]):
+    """Encoded rows; the row number BLANK is one of which nothing is scored.
+
+    What is drawn of a row depends on `seed`, `epoch` and the row alone, so that neither batches,
+    nor processes, nor an interruption change it.
+    """
+
+    def __init__(self, encoded: Encoded, seed: int = 0) -> None:
+        self.rows, self.drawn, self.seed = encoded.rows, encoded.drawn, seed
+        self.epoch = 0
+
+    @cached_property
+    def blank(self) -> dict[str, Any]:
+        """A short row, for a model may need its special tokens."""
+        lengths = [len(ids) for ids in self.rows["input_ids"]]
+        short = self[lengths.index(min(lengths))]
+        nothing = {name: [IGNORED] * len(short[name]) for name in short if name in UNSCORED}
+        return {**short, **nothing, "row": BLANK}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._drawn(index, self.rows[index])
+
+    def _drawn(self, index: int, row: Any) -> Any:
+        if self.drawn is None:
+            return row
+        return self.drawn(row, np.random.default_rng((self.seed, self.epoch, index)))
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Blanks come last."""
+        there = [index for index in indices if index != BLANK]
+        read = self.rows.__getitems__(there) if there else []
+        found = [self._drawn(index, row) for index, row in zip(there, read, strict=True)]
+        if len(there) == len(indices):
+            return found
+        return [*found, *repeat(self.blank, len(indices) - len(there))]
+
 
 PADDING = {"words": IGNORED, "tokens": IGNORED, "order": IGNORED, "token_type_ids": 0, "draws": 0.0}
 """What some tasks' rows have, and what stands where a shorter row has none."""
@@ -32,7 +84,8 @@ class Collate:
         self.consecutive = consecutive
         self.pad_token_id = model.config.pad_token_id
         # A classifier makes its decoder's inputs itself, a tagger has no decoder.
-        self.encoder_decoder = model.config.is_encoder_decoder and Head.of(model).kind == "text"
+        writes = head_name(type(base_model(model)).__name__) is None
+        self.encoder_decoder = model.config.is_encoder_decoder and writes
         assert self.pad_token_id is not None
         self.start_token_id = model.config.to_dict().get("decoder_start_token_id")
         if self.encoder_decoder and self.start_token_id is None:
@@ -40,6 +93,12 @@ class Collate:
                 "the model's config has no decoder_start_token_id, with which its decoder begins: "
                 "add it to config.json (T5: the pad token's id)"
             )
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> Collate:
+        """The collator of a run."""
+        consecutive = any(encoded.consecutive for encoded in prepared.encoded.values())
+        return cls(prepared.model, consecutive)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         inputs = [torch.tensor(row["input_ids"]) for row in rows]

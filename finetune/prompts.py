@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from finetune.shape import Shape
+from finetune.tasks.asked import Prompt, as_rows
+from finetune.tasks.prompt_template import PromptTemplate
 
 if TYPE_CHECKING:
     from finetune.runs import Saved
-
-Prompt = str | Mapping[str, Any]
-"""A text, or a row of the recipe's columns."""
 
 
 def read_prompts(
@@ -88,78 +89,27 @@ def _from_json(text: str, name: str, *, whole: bool) -> Iterator[Prompt]:
             yield value
 
 
-def as_rows(
-    prompts: Sequence[Prompt],
-    columns: Sequence[str],
-    renamed: Mapping[str, str],
-    kinds: type | tuple[type, ...] = str,
-) -> list[Mapping[str, Any]]:
-    """Each prompt as a row with the task's columns.
-
-    `renamed`: what `data.columns` of the recipe calls a column of the user's. Where a task reads
-    one column and no row has it, the only column of text is taken for it.
-
-    Raises: ValueError for a row without one of the columns, or with another kind of value in it.
-    """
-    rows: list[dict[str, Any]] = []
-    for prompt in prompts:
-        if not isinstance(prompt, str):
-            kept = {name: value for name, value in prompt.items() if name not in renamed}
-            ours = {renamed[name]: prompt[name] for name in prompt if name in renamed}
-            rows.append(kept | ours)
-        elif len(columns) == 1:
-            rows.append({columns[0]: prompt})
-        else:
-            raise ValueError(
-                f"this model reads the columns {', '.join(columns)}: give them as rows of a "
-                "file, by --file"
-            )
-    names = {name for row in rows for name, value in row.items() if isinstance(value, kinds)}
-    if len(columns) == len(names) == 1 and not any(columns[0] in row for row in rows):
-        (name,) = names
-        rows = [{columns[0]: row.get(name)} for row in rows]
-    for number, row in enumerate(rows, 1):
-        if absent := [name for name in columns if not isinstance(row.get(name), kinds)]:
-            raise ValueError(
-                f"text {number} has no text for {', '.join(absent)}; its columns are "
-                f"{', '.join(row)}"
-            )
-    return list(rows)
-
-
 def encode_prompts(
     saved: Saved, prompts: Sequence[Prompt], *, raw: bool
 ) -> tuple[list[str], list[list[int]]]:
     """Texts and token ids; a run's prompts are set into its recipe's template unless `raw`.
 
-    Raises: ValueError where a prompt lacks a column of the template.
+    Raises: ValueError where the model writes no text, or a prompt lacks a column of the template.
     """
-    from finetune.shape import Shape
-    from finetune.tasks import Completion
-
+    if saved.objective.no_text is not None:
+        raise ValueError(f"this model {saved.objective.no_text}")
     recipe = None if raw else saved.recipe
-    task = Completion(prompt="{prompt}", completion="{completion}")
-    if recipe is not None and isinstance(recipe.task, Completion):
-        task = recipe.task
-    elif recipe is not None:
-        task = Completion(prompt=f"{{{recipe.task.inputs[0]}}}", completion="{completion}")
+    renamed = {} if recipe is None else dict(recipe.data.columns)
+    template = PromptTemplate("{prompt}") if recipe is None else recipe.task.template
     shape = Shape.of(saved.model)
-    if shape.head.terms:
-        raise ValueError(
-            "this model is pre-trained and writes no text: train a task on it, with "
-            "Pretrained(its folder)"
-        )
-    if shape.head.labels:
-        raise ValueError("this model labels texts, and writes none: use `finetune predict`")
     texts, ids = [], []
-    rows = as_rows(prompts, task.inputs, {} if recipe is None else recipe.data.columns)
-    for number, row in enumerate(rows, 1):
-        prompt_ids, was_cut = task.prompt_ids(row, saved.tokenizer, shape)
+    for number, row in enumerate(as_rows(prompts, template.inputs, renamed), 1):
+        prompt_ids, was_cut = template.ids(row, saved.tokenizer, shape)
         if was_cut:
             raise ValueError(
-                f"prompt {number} is too long: the limit is {task.limits(shape)[0]} tokens; "
+                f"prompt {number} is too long: the limit is {template.limits(shape)[0]} tokens; "
                 "shorten it"
             )
-        texts.append(task.prompt.format_map(row))
+        texts.append(template.prompt.format_map(row))
         ids.append(prompt_ids)
     return texts, ids

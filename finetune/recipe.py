@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from transformers import TrainingArguments
@@ -27,6 +27,9 @@ from finetune.tasks import (
     SpanCorruption,
     Tagging,
 )
+
+if TYPE_CHECKING:
+    from finetune.scores.base import Score
 
 Model = Pretrained | Scratch
 Task = (
@@ -143,9 +146,22 @@ class Training(TrainingArguments):
         _check_reporters(self.report_to)
 
     def resolve(
-        self, output_dir: Path, *, learning_rate: float, metric: str, validated: bool
+        self,
+        output_dir: Path,
+        *,
+        learning_rate: float,
+        metric: str,
+        scores: Mapping[str, Score],
+        validated: bool,
     ) -> TrainingArguments:
-        """Hugging Face's own arguments, checked and derived by their own code."""
+        """Hugging Face's own arguments, checked and derived by their own code.
+
+        Args:
+            learning_rate: the method's default.
+            metric: the task's own score, by which the best checkpoint is chosen.
+            scores: every score of an evaluation in training, by name.
+            validated: there is a validation split.
+        """
         self.check()
         values = {f.name: getattr(self, f.name) for f in fields(TrainingArguments) if f.init}
         values |= {"output_dir": str(output_dir), "remove_unused_columns": False}
@@ -154,13 +170,13 @@ class Training(TrainingArguments):
         )
         values["push_to_hub"] = False  # Trainer would push checkpoints, and a card of its own
         chosen = (self.metric_for_best_model or metric).removeprefix("eval_")
-        if chosen not in ("loss", metric):
+        if chosen not in scores:
             raise ValueError(
                 f"training.metric_for_best_model {chosen!r} is not known while training; "
-                f"write {' or '.join(dict.fromkeys((metric, 'loss')))}"
+                f"write one of {', '.join(dict.fromkeys((metric, *scores)))}"
             )
         values["metric_for_best_model"] = chosen
-        values["greater_is_better"] = chosen in RISING
+        values["greater_is_better"] = scores[chosen].higher_is_better
         if not torch.accelerator.is_available():
             values["use_cpu"] = True  # transformers refuses bf16 on a CPU that was not asked for
         if not torch.cuda.is_available():
@@ -280,9 +296,6 @@ class Recipe:
             values["training"]["learning_rate"] = self.method.learning_rate
         return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
-
-RISING = ("macro_f1", "entity_f1")
-"""Of the tasks' metrics those of which more is better."""
 
 PLACES = ("name", "revision", "tokenizer")
 """Fields of a model that say where its files lie; what counts is what is in them."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.models import Pretrained
-from finetune.models.adapter import open_checkpoint, remote_file
+from finetune.models.adapter import HEAD, open_checkpoint, remote_file
+from finetune.objectives import Objective, from_dict, objective_of, stored_objective
 from finetune.strict_json import dumps
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ class Saved:
     tokenizer: PreTrainedTokenizerBase
     run: Path | None
     """The run folder, or the folder of a pushed run's recipe. None: no run made the model."""
+
+    @cached_property
+    def objective(self) -> Objective:
+        """The kind of output that the model has."""
+        return objective_of(self.model)
 
     @property
     def recipe(self) -> Recipe | None:
@@ -92,6 +98,16 @@ class Run:
         """PEFT's configuration of the adapter. None: the model is an ordinary checkpoint."""
         file = self.model_folder / "adapter_config.json"
         return read_json(file) if file.is_file() else None
+
+    @cached_property
+    def objective(self) -> Objective:
+        """The kind of output that the model has."""
+        from transformers import PreTrainedConfig
+
+        head = self.model_folder / HEAD
+        if head.is_file():
+            return from_dict(read_json(head))
+        return stored_objective(PreTrainedConfig.from_pretrained(str(self.model_folder)))
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -220,11 +236,11 @@ def open_saved(name: str, like: Pretrained | None = None) -> Saved:
     """
     run, folder, like = saved_run(name), run_folder(name), like or Pretrained(name)
     if folder is None:
-        loaded = open_checkpoint(name, like)
+        loaded = open_checkpoint(name, like, from_dict)
     else:
         # A pushed run that was downloaded has its model beside the recipe.
         beside = folder / MODEL if (folder / MODEL).is_dir() else folder
-        loaded = open_checkpoint(str(beside), like, partial(check_base, folder))
+        loaded = open_checkpoint(str(beside), like, from_dict, partial(check_base, folder))
     loaded.model.eval()
     return Saved(loaded.model, loaded.tokenizer, run)
 

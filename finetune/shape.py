@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from peft import PeftModel, PromptLearningConfig
     from transformers import PreTrainedConfig, PreTrainedModel
 
 
-Kind = Literal["text", "classes", "tags", "masked", "ordered", "replaced"]
 STATE_NAMES = frozenset({"past_key_values", "cache"})
 """What a model keeps of a text goes by the second of these names since transformers 5.24."""
 
@@ -24,76 +22,52 @@ def state_name() -> str:
     return name
 
 
-@dataclass(frozen=True)
-class Head:
-    """What a model puts out: the next tokens of a text, its classes, a tag for each token; or what
-    it is pre-trained by: its masked tokens, with the order of its segments, or which tokens of it a
-    generator has replaced."""
-
-    kind: Kind = "text"
-    names: tuple[str, ...] = ()
-    """Of the classes or tags, by number; of a text that is one of few, its choices."""
-    multi_label: bool = False
-    """A text has any number of the classes, not exactly one."""
-    generator_size: float | None = None
-    """Of replaced tokens: a new generator's width, as a share of the discriminator's."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(self.names))  # a list, as JSON has it
-
-    @property
-    def labels(self) -> bool:
-        """It says classes or tags, by name."""
-        return self.kind in ("classes", "tags")
-
-    @property
-    def terms(self) -> Mapping[str, float]:
-        """The parts of its loss, each a mean over what it scores, and what each counts; none: the
-        loss has one part."""
-        return TERMS.get(self.kind, {})
-
-    @classmethod
-    def of(cls, model: PreTrainedModel | PeftModel) -> Head:
-        base = base_model(model)
-        for ending, kind in HEADS.items():
-            if type(base).__name__.endswith(ending):
-                if kind in TERMS:
-                    return cls(kind)
-                return cls(kind, names_of(base.config), base.config.problem_type == MULTI_LABEL)
-        # Of a model that writes, only ours says this: its text is one of few.
-        return cls(names=names_of(base.config) if base.config.problem_type == SINGLE_LABEL else ())
-
-
-def names_of(config: PreTrainedConfig) -> tuple[str, ...]:
-    """Of a classifier's or tagger's labels, by number."""
-    named: Any = config.id2label  # by number, whatever its type says
-    return tuple(named[number] for number in sorted(named))
-
-
 SINGLE_LABEL: Literal["single_label_classification"] = "single_label_classification"
 MULTI_LABEL: Literal["multi_label_classification"] = "multi_label_classification"
-HEADS: dict[str, Kind] = {
-    "ForSequenceClassification": "classes",
-    "ForTokenClassification": "tags",
-    "ForMaskedLM": "masked",
-    "AlbertForPreTraining": "ordered",
-    "ElectraForPreTraining": "replaced",
-}
-"""How the names of transformers' classes end."""
+HEAD_ENDINGS = (
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForMaskedLM",
+    "AlbertForPreTraining",
+    "ElectraForPreTraining",
+)
+"""How the names of transformers' classes end that are no language models."""
 
 
 def head_name(class_name: str) -> str | None:
-    """The ending of a transformers class name that says its head, such as
-    "ForSequenceClassification". None: it has no ending of `HEADS`, as language models have not."""
-    return next((ending for ending in HEADS if class_name.endswith(ending)), None)
+    """The one of `HEAD_ENDINGS` with which the name of a transformers class ends.
+
+    None: it ends in none of them, as a language model's does.
+    """
+    return next((ending for ending in HEAD_ENDINGS if class_name.endswith(ending)), None)
 
 
-TERMS: dict[Kind, dict[str, float]] = {
-    "masked": {"masked": 1.0},
-    "ordered": {"masked": 1.0, "order": 1.0},
-    "replaced": {"masked": 1.0, "replaced": 50.0},  # Clark et al. 2020, section 2
-}
-"""Of the heads that models are pre-trained by, the parts of the loss and what each counts."""
+class Head(Protocol):
+    """What loading a model asks of the objective that it is loaded for."""
+
+    @property
+    def ending(self) -> str | None:
+        """The one of `HEAD_ENDINGS` that the model's class has."""
+        ...
+
+    @property
+    def remade(self) -> bool:
+        """A head of another shape, which has other labels, is made anew."""
+        ...
+
+    def describe(self, config: PreTrainedConfig) -> None:
+        """Writes what the head is for into the model's config.
+
+        Raises: ValueError where a model with this config cannot have the head.
+        """
+        ...
+
+
+def base_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
+    """The model without an adapter around it."""
+    from peft import PeftModel
+
+    return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 @dataclass(frozen=True)
@@ -105,7 +79,6 @@ class Shape:
     """Virtual tokens (soft prompt or prefix) that stand before every text."""
     recurrent: bool = False
     """What it has read is in a state of fixed size, which can be carried on."""
-    head: Head = Head()
 
     @classmethod
     def of(cls, model: PreTrainedModel | PeftModel) -> Shape:
@@ -124,15 +97,7 @@ class Shape:
             max_tokens=None if positions is None else positions - prompt_tokens,
             prompt_tokens=prompt_tokens,
             recurrent=config["model_type"] == "lstm",
-            head=Head.of(model),
         )
-
-
-def base_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
-    """The model inside an adapter; a model without an adapter itself."""
-    from peft import PeftModel
-
-    return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 def soft_prompt(model: PreTrainedModel | PeftModel) -> PromptLearningConfig | None:

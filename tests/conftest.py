@@ -13,6 +13,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,6 +30,8 @@ from transformers import (
 )
 
 from finetune import Completion, Data, Decoding, Pretrained, Recipe, Run, Scratch, Training, run
+from finetune.batching import Collate
+from finetune.evaluation.forward import collect
 from finetune.models.tokenizers import train_tokenizer
 from finetune.training.trainer import FinetuneTrainer
 
@@ -188,3 +191,17 @@ def kill(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
 def weights(result: Run) -> dict[str, torch.Tensor]:
     (file,) = (result.folder / "model").glob("*.safetensors")
     return load_file(file)
+
+
+def collected(trainer: FinetuneTrainer, split: str = "train") -> Any:
+    """The results of a split under the model of a trainer, as evaluation keeps them."""
+    prepared = trainer._prepared
+    assert trainer.model is not None
+    return collect(
+        trainer.model,
+        Collate.of(prepared),
+        trainer.accelerator,
+        prepared.objective,
+        prepared.encoded[split],
+        batch_size=trainer.args.eval_batch_size,
+    )

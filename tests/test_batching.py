@@ -10,7 +10,7 @@ import torch
 from finetune.batching import Collate
 from finetune.methods import PromptTuning
 from finetune.models import Scratch
-from finetune.tasks.encoded import IGNORED
+from finetune.objectives.examples import IGNORED
 from tests.conftest import build, tokenizer
 
 BART = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16}

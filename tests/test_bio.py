@@ -9,8 +9,9 @@ from nervaluate.loaders import ListLoader
 
 from finetune import Data, Tagging
 from finetune.bio import continues, entities, repaired
+from finetune.objectives.examples import Example
 from finetune.objectives.label_floors import word_tags
-from finetune.verbs.predict import _joined
+from finetune.objectives.tags import _entities
 
 SEQUENCES = [
     list(tags) for size in range(4) for tags in product(["O", "B-x", "I-x", "I-y"], repeat=size)
@@ -43,8 +44,9 @@ def test_entities_are_those_of_the_score_and_of_predict() -> None:
     for tags, scored in zip(SEQUENCES, ListLoader().load(SEQUENCES), strict=True):
         spans = entities(tags)
         assert spans == [(entity.label, entity.start, entity.end) for entity in scored]
-        words = [(word, word + 1) for word in range(len(tags))]
-        predicted = _joined("w" * len(tags), words, [(tag, 1.0) for tag in tags])
+        words = tuple((word, word + 1) for word in range(len(tags)))
+        text = Example(id="", input="w" * len(tags), reference="", bytes=0, spans=words)
+        predicted = _entities(text, tags, [1.0] * len(tags))
         assert spans == [(e["type"], e["start"], e["end"] - 1) for e in predicted]
 
 

@@ -15,14 +15,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from finetune import Classification, Completion, Full, LoRA, PromptTuning, Recipe, Run, run
 from finetune.cli import main
 from finetune.evaluation.evaluate import evaluate, floors
+from finetune.evaluation.forward import lone_accelerator
 from finetune.methods import Method
 from finetune.models import Pretrained
+from finetune.objectives import Text, objective_of
 from finetune.prepare import prepare
 from finetune.recipe import Task
 from finetune.reports.comparison import chosen, rows_of
 from finetune.runs import open_saved
-from finetune.shape import Head, Shape
-from finetune.training.trainer import FinetuneTrainer
 from finetune.verbs.evaluate import evaluate_runs
 from finetune.verbs.predict import predict
 from tests.label_runs import recipe, texts
@@ -156,9 +156,7 @@ def test_no_batch_size_and_no_side_of_the_padding_changes_a_probability(
         given = made(kind, tmp_path, per_device_eval_batch_size=size)
         prepared = prepare(given)
         prepared.tokenizer.padding_side = side
-        args = given.training.resolve(tmp_path, learning_rate=1, metric="macro_f1", validated=True)
-        trainer = FinetuneTrainer(prepared, args)
-        rows = evaluate(trainer, prepared, "test").predictions
+        rows = evaluate(prepared, "test", lone_accelerator()).predictions
         found.append([list(row["probabilities"].values()) for row in rows])
     assert found[0] == [pytest.approx(row, abs=2e-6) for row in found[1]]
     assert found[0] == [pytest.approx(row, abs=2e-6) for row in found[2]]
@@ -200,17 +198,17 @@ def test_a_floor_learns_from_the_training_rows_without_their_changed_copies(
 def test_trained_on_without_choices_a_model_has_none_any_more(tmp_path: Path) -> None:
     first = run(made("gpt2", tmp_path, max_steps=2, eval_steps=2, save_steps=2))
     saved = Pretrained(str(first.folder / "model"))
-    assert Shape.of(saved.load().model).head.names == tuple(sorted(NAMES.values()))
+    assert objective_of(saved.load().model).names == tuple(sorted(NAMES.values()))
     free = replace(first.recipe, model=saved, task=replace(TASK, choices=False))
     prepared = prepare(free)
-    assert prepared.shape.head == Head()
+    assert prepared.objective == Text()
     prepared.model.save_pretrained(str(tmp_path / "free"))
     prepared.tokenizer.save_pretrained(str(tmp_path / "free"))
-    assert Shape.of(Pretrained(str(tmp_path / "free")).load().model).head == Head()
+    assert objective_of(Pretrained(str(tmp_path / "free")).load().model) == Text()
 
     # An adapter is opened on its base, whose config still has them.
     training = replace(free.training, output_dir=str(tmp_path / "adapter"))
     adapter = run(replace(free, method=LoRA(r=2), training=training))
-    assert Shape.of(open_saved(str(adapter.folder)).model).head == Head()
+    assert open_saved(str(adapter.folder)).objective == Text()
     with pytest.raises(ValueError, match="writes text, and labels none"):
         predict(str(adapter.folder), ["a"])

@@ -39,6 +39,7 @@ def test_a_classifier_learns_and_says_so_in_its_folder(classified: Run) -> None:
         "value": 0,
         "split": "test",
         "mode": "labels",
+        "label": "macro F1",
         "higher_is_better": True,
         "n": 12,
     }

@@ -40,12 +40,11 @@ from finetune import (
 )
 from finetune.cli import main
 from finetune.models.electra import PairedElectraForPreTraining
+from finetune.objectives import Replaced, objective_of
+from finetune.objectives.examples import IGNORED
 from finetune.overrides import overridden
 from finetune.prepare import prepare
-from finetune.shape import Head, Shape
 from finetune.studies import load
-from finetune.tasks.encoded import IGNORED
-from finetune.training.pretraining import parts
 from finetune.training.trainer import FinetuneTrainer
 from finetune.verbs.evaluate import evaluate_runs
 from finetune.verbs.merge import merge
@@ -79,10 +78,7 @@ def history(result: Run, name: str = "loss") -> list[float]:
 def batch(made: Recipe, rows: int = 8) -> tuple[FinetuneTrainer, dict[str, Any]]:
     """A trainer and what its first rows are as a batch."""
     prepared = prepare(made)
-    args = made.training.resolve(
-        Path(made.training.output_dir or ""), learning_rate=1.0, metric="loss", validated=True
-    )
-    trainer = FinetuneTrainer(prepared, args)
+    trainer = FinetuneTrainer(prepared)
     dataset: Any = trainer.train_dataset
     found: dict[str, Any] = trainer.data_collator(dataset.__getitems__(range(rows)))
     return trainer, found
@@ -173,7 +169,7 @@ def test_the_generator_learns_nothing_of_the_discriminator_but_by_shared_embeddi
     tmp_path: Path,
 ) -> None:
     _, electra, given = pair(tmp_path)
-    parts(electra, given, Head("replaced"))["replaced"].nats.sum().backward()  # type: ignore[no-untyped-call]  # torch
+    Replaced().nats(electra, given)["replaced"].nats.sum().backward()  # type: ignore[no-untyped-call]  # torch
     reached = {name for name, p in electra.named_parameters() if p.grad is not None}
     shared = {name for name in reached if electra.get_parameter(name).grad.abs().sum() > 0}  # type: ignore[union-attr]  # not None
     assert not {name for name in reached if name.startswith("generator.")}
@@ -184,7 +180,7 @@ def test_the_generator_learns_nothing_of_the_discriminator_but_by_shared_embeddi
         assert one is embeddings.get_submodule(f"{kind}_embeddings").weight
     assert electra.generator.generator_lm_head.weight is embeddings.word_embeddings.weight
     electra.zero_grad()
-    parts(electra, given, Head("replaced"))["masked"].nats.sum().backward()  # type: ignore[no-untyped-call]  # torch
+    Replaced().nats(electra, given)["masked"].nats.sum().backward()  # type: ignore[no-untyped-call]  # torch
     learns = {name for name, p in electra.named_parameters() if p.grad is not None}
     assert {name for name in learns if name.startswith("discriminator.")} == {
         f"discriminator.electra.embeddings.{kind}_embeddings.weight"
@@ -199,13 +195,16 @@ def test_padding_changes_no_part_of_the_loss(tmp_path: Path) -> None:
         rows = trainer.train_dataset.__getitems__(range(8))  # type: ignore[union-attr]  # not None
         shorter = [row for row in rows if len(row["input_ids"]) < given["input_ids"].shape[1]]
         assert shorter
-        head = trainer._head
+        objective = task.objective(None)  # type: ignore[arg-type]  # unread
         with torch.no_grad():
-            together = parts(trainer.model, given, head)
+            together = objective.nats(trainer.model, given)
             for number, row in enumerate(rows):
-                for name, alone in parts(trainer.model, trainer.data_collator([row]), head).items():
-                    both = together[name].sums()[number]
-                    torch.testing.assert_close(both, alone.sums()[0], rtol=1e-4, atol=1e-4)
+                batch_of_one = trainer.data_collator([row])
+                for name, alone in objective.nats(trainer.model, batch_of_one).items():
+                    for field in ("nats", "scored", "hits", "out_of"):
+                        both = vars(together[name])[field][number].double().sum()
+                        own = vars(alone)[field][0].double().sum()
+                        torch.testing.assert_close(both, own, rtol=1e-4, atol=1e-4)
 
 
 # ------------------------------------------------------------------------------ runs
@@ -348,7 +347,7 @@ def test_a_fresh_process_of_plain_transformers_gives_the_same_numbers(
         ours.append(float(sum(tensor.double().abs().sum() for tensor in outputs)))
     assert json.loads(out.splitlines()[-1]) == pytest.approx(ours, rel=1e-5)
     for kind, task in TASKS.items():
-        assert Shape.of(loaded[kind].model).head == Head(task.head(None).kind)  # type: ignore[arg-type]  # unread
+        assert type(objective_of(loaded[kind].model)) is type(task.objective(None))  # type: ignore[arg-type]  # unread
 
 
 @pytest.mark.parametrize("kind", TASKS)

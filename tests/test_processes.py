@@ -19,7 +19,7 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils.launch import prepare_simple_launcher_cmd_env
 
 from finetune import Run, Scratch, compare, run
-from finetune.training.order import BLANK
+from finetune.batching import BLANK
 from tests.conftest import WORDS, build, tokenizer
 from tests.label_runs import tagged, texts
 from tests.pretraining_runs import TASKS as OBJECTIVES

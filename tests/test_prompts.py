@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from finetune.prompts import Prompt, as_rows, read_prompts
+from finetune.prompts import read_prompts
+from finetune.tasks.asked import Prompt, as_rows
 
 QUESTIONS = ["How are you?", 'Say "hi", please', "你好吗"]
 

@@ -17,6 +17,7 @@ from finetune.decoding import Decoding
 from finetune.methods import IA3, Full, LoRA, Method, Partial, PrefixTuning, PromptTuning
 from finetune.models import Pretrained, Scratch
 from finetune.models.pretrained import BUNDLED
+from finetune.objectives import Text
 from finetune.recipe import OWNED, Model, Recipe, Task, Training
 from finetune.tasks import Completion, LanguageModeling, SpanCorruption
 
@@ -25,6 +26,7 @@ RECIPE = Recipe(Pretrained("tiny-gpt2"), Completion(), Data(train="a.jsonl"), na
 
 def resolved(training: Training, **options: Any) -> TrainingArguments:
     given: dict[str, Any] = {"learning_rate": 0.5, "metric": "bits_per_byte", "validated": True}
+    given["scores"] = Text().measures
     return training.resolve(Path("runs"), **given | options)
 
 
@@ -323,6 +325,6 @@ def test_what_hugging_face_refuses_is_the_users_mistake_in_one_line(
 
 
 def test_bf16_is_autocast_on_a_machine_without_gpu_too(tmp_path: Path) -> None:
-    args = Training(bf16=True).resolve(tmp_path, learning_rate=1e-3, metric="loss", validated=True)
+    args = resolved(Training(bf16=True))
     assert args.bf16
     assert args.use_cpu == (not torch.accelerator.is_available())

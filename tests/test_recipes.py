@@ -20,7 +20,8 @@ import finetune.verbs.run
 from finetune import Completion, Data, LanguageModeling, Scratch, SpanCorruption, run
 from finetune.models.pretrained import BUNDLED
 from finetune.overrides import overridden
-from finetune.prepare import Prepared, prepare
+from finetune.prepare import prepare
+from finetune.prepared import Prepared
 from finetune.recipe import Model, Task
 from finetune.studies import arms, load, studies
 from tests.conftest import CHINESE, build_on_bert_tokens

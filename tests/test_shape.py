@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from finetune.methods import Full, LoRA, Method, PrefixTuning, PromptTuning
-from finetune.shape import Head, Shape, base_model, head_name
+from finetune.shape import Shape, base_model, head_name
 from tests.conftest import build, tokenizer
 from tests.methods.models import make
 
@@ -22,7 +22,7 @@ from tests.methods.models import make
         ("t5", "seq2seq", Shape(True, None, 0)),
         ("bart", "seq2seq", Shape(True, 64, 0)),
         ("marian", "seq2seq", Shape(True, 64, 0)),
-        ("bert", "mask", Shape(False, 512, 0, head=Head("masked"))),
+        ("bert", "mask", Shape(False, 512, 0)),
         ("lstm", "lm", Shape(False, None, 0, recurrent=True)),
     ],
 )

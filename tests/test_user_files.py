@@ -606,7 +606,7 @@ def test_of_a_long_prompt_no_more_is_read_than_may_be_kept(
     cut: Literal["start", "end"], recording: Recording
 ) -> None:
     task = Completion(max_completion_tokens=32, cut=cut)
-    ids, was_cut = task.prompt_ids({"source": LONG}, recording, SHAPE)
+    ids, was_cut = task.template.ids({"source": LONG}, recording, SHAPE)
     assert was_cut
     kept = str(tokenizer("gpt2").decode(ids))
     assert kept in (LONG[: len(kept)] if cut == "end" else LONG[-len(kept) :])

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from finetune.scores.text import Words
-from finetune.verbs.predict import _words
+from finetune.tasks.tagging import _words
 from finetune.words import spaced_words, word_parts, word_spans
 
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finetune.tasks import LanguageModeling
-from finetune.tasks.encoded import IGNORED
+from finetune.objectives.examples import IGNORED
 
 if TYPE_CHECKING:
-    from finetune.prepare import Prepared
-    from finetune.tasks.encoded import Encoded
-    from finetune.training.trainer import FinetuneTrainer
+    from accelerate import Accelerator
+
+    from finetune.objectives.examples import Encoded
+    from finetune.prepared import Prepared
 
 BATCH_TOKENS = 16_384
 BATCH_ROWS = 256
@@ -71,7 +71,7 @@ class Curve:
 def check_context(prepared: Prepared, contexts: Sequence[int], positions: int) -> None:
     """Raises: ValueError where `context_loss` could not honour them, in one line."""
     task, shape = prepared.recipe.task, prepared.shape
-    if not isinstance(task, LanguageModeling):
+    if not task.whole_documents:
         raise ValueError(
             f"--context is for runs of LanguageModeling, this one's task is {type(task).__name__}: "
             "what stands before its tokens is not all of one kind, but prompt and answer, or spans"
@@ -88,9 +88,9 @@ def check_context(prepared: Prepared, contexts: Sequence[int], positions: int) -
 
 
 def context_loss(
-    trainer: FinetuneTrainer,
     prepared: Prepared,
     split: str,
+    accelerator: Accelerator,
     contexts: Sequence[int],
     positions: int,
 ) -> ContextLoss:
@@ -106,17 +106,16 @@ def context_loss(
 
     contexts = sorted(set(contexts))
     windows, candidates = _windows(prepared.encoded[split], contexts[-1], positions)
-    model = trainer.model
-    assert model is not None
+    model = prepared.model
     model.eval()
     rows = torch.from_numpy(windows)  # (positions, longest context + 1)
     nats = torch.empty(len(contexts), len(rows), dtype=torch.float64)
     for number, context in enumerate(contexts):
         size = max(1, min(BATCH_ROWS, BATCH_TOKENS // context))
         for start in range(0, len(rows), size):
-            batch = rows[start : start + size].to(trainer.args.device)
+            batch = rows[start : start + size].to(accelerator.device)
             read, labels = batch[:, -context - 1 : -1], batch[:, -1]
-            with torch.no_grad(), trainer.accelerator.autocast():
+            with torch.no_grad(), accelerator.autocast():
                 logits = model(
                     input_ids=read,
                     attention_mask=torch.ones_like(read),

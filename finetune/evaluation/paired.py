@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from finetune.scores.base import Score
-from finetune.scores.entities import EntityF1
-from finetune.scores.labels import LabelF1
-from finetune.scores.likelihood import LIKELIHOOD_SCORES
 
 DRAWS = 2000
 INTERVAL = (2.5, 97.5)
@@ -65,15 +61,3 @@ def difference(
 
 def _mean(score: Score, totals: np.ndarray) -> float:
     return float(np.mean([score.value(run) for run in totals.tolist()]))
-
-
-def of_rows(metric: str, rows: Sequence[Mapping[str, Any]]) -> tuple[Score, Statistics]:
-    """A task's own metric as a score, and what each row of predictions.jsonl adds to it."""
-    if metric in LIKELIHOOD_SCORES:
-        names = ("nats", "tokens", "bytes")
-        return LIKELIHOOD_SCORES[metric], [[float(row[name]) for name in names] for row in rows]
-    statistics = [row["statistics"][metric] for row in rows]
-    if metric == "entity_f1":
-        return EntityF1(metric, ()), statistics
-    assert metric == "macro_f1", metric
-    return LabelF1(metric, False, tuple(range(len(statistics[0]) // 3))), statistics

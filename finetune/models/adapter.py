@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetune.models import Loaded, Pretrained
 from finetune.models.content import hub_file
@@ -24,12 +24,17 @@ transformers would take the folder for a whole model."""
 
 
 def open_checkpoint(
-    name: str, like: Pretrained, check_base: Callable[[Pretrained], None] | None = None
+    name: str,
+    like: Pretrained,
+    read_head: Callable[[Mapping[str, Any]], Head],
+    check_base: Callable[[Pretrained], None] | None = None,
 ) -> Loaded:
     """The model in a folder or Hub repository: an ordinary checkpoint, or an adapter on its base.
 
-    `like`: the model whose dtype and attention it takes. `check_base` is called with an adapter's
-    base before that is loaded.
+    Args:
+        like: the model whose dtype and attention it takes.
+        read_head: makes the head of an adapter's base of what `HEAD` holds.
+        check_base: is called with an adapter's base before that is loaded.
 
     Raises: ValueError for what is neither a model nor an adapter, or an adapter without its base.
     """
@@ -44,11 +49,15 @@ def open_checkpoint(
         folder = Path(snapshot_download(name, allow_patterns=files, local_files_only=offline))
     elif not (folder / "adapter_config.json").is_file():
         return replace(like, name=name).load()
-    return _open_adapter(name, folder, like, check_base)
+    return _open_adapter(name, folder, like, read_head, check_base)
 
 
 def _open_adapter(
-    name: str, folder: Path, like: Pretrained, check_base: Callable[[Pretrained], None] | None
+    name: str,
+    folder: Path,
+    like: Pretrained,
+    read_head: Callable[[Mapping[str, Any]], Head],
+    check_base: Callable[[Pretrained], None] | None,
 ) -> Loaded:
     from peft import PeftConfig
     from transformers import AutoTokenizer, GenerationConfig
@@ -59,7 +68,7 @@ def _open_adapter(
     try:
         config = PeftConfig.from_pretrained(str(folder))
         if (folder / HEAD).is_file():
-            head = Head(**json.loads((folder / HEAD).read_text(encoding="utf-8")))
+            head = read_head(json.loads((folder / HEAD).read_text(encoding="utf-8")))
         if (folder / "tokenizer_config.json").is_file():
             tokenizer = AutoTokenizer.from_pretrained(str(folder))
     except Exception as error:  # what a broken file raises differs from format to format

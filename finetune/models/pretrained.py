@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.models.content import file_content, hub_content, hub_file, model_content
-from finetune.models.heads import auto_class, describe, stored_head
+from finetune.models.heads import auto_class, stored_ending
 from finetune.models.loaded import Loaded, reason
 from finetune.models.sound import (
     check_finite,
@@ -114,11 +114,11 @@ class Pretrained:
             for rate in rates:
                 setattr(config, rate, self.dropout)
             tokenizer = AutoTokenizer.from_pretrained(name, **options, **without_types(config))
-            kind = stored_head(config) if head is None else head.kind
+            ending = stored_ending(config) if head is None else head.ending
             if head is not None:
-                describe(config, head)
+                head.describe(config)
             with without_report():
-                model, info = auto_class(config, kind).from_pretrained(
+                model, info = auto_class(config, ending).from_pretrained(
                     name,
                     **({} if head is None and not rates else {"config": config}),
                     ignore_mismatched_sizes=True,  # `check_loaded` names them

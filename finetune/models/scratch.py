@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.models.content import hub_content, tokenizer_content
-from finetune.models.heads import auto_class, describe, reads_both_ways
+from finetune.models.heads import auto_class, reads_both_ways
 from finetune.models.loaded import Loaded, reason
 from finetune.models.pretrained import BUNDLED
 from finetune.models.special_tokens import mend_tokens, without_types
@@ -56,8 +56,12 @@ class Scratch:
             )
         return commit
 
-    def load(self, texts: Iterable[str] = (), head: Head = Head()) -> Loaded:  # noqa: B008
-        """Fresh weights, drawn from torch's global random state."""
+    def load(self, texts: Iterable[str] = (), head: Head | None = None) -> Loaded:
+        """Fresh weights, drawn from torch's global random state.
+
+        Args:
+            head: the head that a task needs. None: a language model's.
+        """
         from huggingface_hub.errors import StrictDataclassError
         from transformers import AutoConfig, AutoTokenizer
 
@@ -86,7 +90,8 @@ class Scratch:
                 tokenizer = train_word_tokenizer(texts, self.vocab_size)
             else:
                 kind: Literal["gpt2", "t5", "bert"] = "t5" if encoder_decoder else "gpt2"
-                if head.kind != "text" and kind == "gpt2" and reads_both_ways(default):
+                labels = head is not None and head.ending is not None
+                if labels and not encoder_decoder and reads_both_ways(default):
                     kind = "bert"
                 tokenizer = train_tokenizer(texts, self.vocab_size, kind)
         else:
@@ -118,8 +123,10 @@ class Scratch:
             )
         try:
             config = AutoConfig.for_model(self.architecture, **(special | dict(self.config)))
-            describe(config, head)
-            model = auto_class(config, head.kind).from_config(config)
+            if head is not None:
+                head.describe(config)
+            ending = None if head is None else head.ending
+            model = auto_class(config, ending).from_config(config)
         except (TypeError, ValueError, StrictDataclassError) as error:
             raise ValueError(f"architecture {self.architecture!r}: {reason(error)}") from error
         mend_tokens(model, tokenizer)

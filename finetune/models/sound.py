@@ -55,7 +55,7 @@ def check_loaded(
             else "it is incomplete, or its config.json is another model's"
         )
         raise ValueError(f"lacks {named(missing)}: {instead}")
-    if wrong := set(shapes) - (head if trained is not None and trained.labels else set()):
+    if wrong := set(shapes) - (head if trained is not None and trained.remade else set()):
         first = min(wrong)
         stored, own = shapes[first]
         raise ValueError(

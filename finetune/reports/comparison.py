@@ -10,18 +10,17 @@ from statistics import mean, stdev
 
 from rich.markup import escape
 
-from finetune.evaluation.paired import FEWEST, Difference, difference, of_rows
+from finetune.evaluation.paired import FEWEST, Difference, difference
 from finetune.models import Pretrained
 from finetune.reports.diagnosis import below
 from finetune.reports.tables import (
     BELOW,
     NOTE,
-    SHOWN,
     as_markdown,
     console,
+    labels_of,
     number,
     print_table,
-    shown,
 )
 from finetune.runs import Run
 from finetune.strict_json import dumps
@@ -69,16 +68,41 @@ class Choice:
     """The reason why no interval of the difference is given. None: there is one, or no floor."""
 
 
-def report(runs: Sequence[Run], notes: Sequence[str], output: Path | None) -> list[Row]:
-    """Prints the comparison of finished runs, and writes it into `output`. Gives its rows.
+@dataclass(frozen=True)
+class Comparison:
+    """What is said about runs side by side."""
 
-    `notes`: lines that are written beside the circumstances.
-    """
-    rows, choice, cautions = rows_of(runs), chosen(runs), cautions_of(runs)
-    print_comparison(rows, choice, cautions)
+    rows: list[Row]
+    labels: dict[str, str]
+    """The label of every metric, in the order of tables."""
+    choice: Choice | None = None
+    circumstances: str = ""
+    """What a score needs to be quoted: split, hardware, dates."""
+    cautions: tuple[str, ...] = ()
+    """The reasons why the runs are less comparable than their table looks."""
+
+    @classmethod
+    def of(cls, runs: Sequence[Run], notes: Sequence[str] = ()) -> Comparison:
+        """The comparison of finished runs; `notes` are written beside the circumstances."""
+        qualities = [run.metrics["quality"] for run in runs]
+        for run in runs:
+            qualities += [run.metrics["untouched"], *run.metrics["floors"].values()]
+        return cls(
+            rows_of(runs),
+            labels_of(qualities),
+            chosen(runs),
+            "; ".join([_circumstances(runs), *notes]),
+            tuple(cautions_of(runs)),
+        )
+
+
+def report(runs: Sequence[Run], notes: Sequence[str], output: Path | None) -> list[Row]:
+    """Prints the comparison of finished runs, and writes it into `output`. Gives its rows."""
+    comparison = Comparison.of(runs, notes)
+    print_comparison(comparison)
     if output is not None:
-        write_comparison(rows, choice, "; ".join([_circumstances(runs), *notes]), cautions, output)
-    return rows
+        write_comparison(comparison, output)
+    return comparison.rows
 
 
 def cautions_of(runs: Sequence[Run]) -> list[str]:
@@ -174,8 +198,9 @@ def chosen(runs: Sequence[Run]) -> Choice | None:
     choice = replace(choice, floor=floor, floor_value=values[floor])
     if reason := _no_interval(arms[arm][0], split, entries[0]["n"]):
         return replace(choice, no_interval=reason)
-    scored = [of_rows(metric, run.predictions) for run in arms[arm]]
-    against = difference(scored[0][0], [rows for _, rows in scored], [statistics[floor]])
+    score = arms[arm][0].objective.measures[metric]
+    scored = [[score.of_record(row) for row in run.predictions] for run in arms[arm]]
+    against = difference(score, scored, [statistics[floor]])
     return replace(choice, against=against)
 
 
@@ -258,27 +283,29 @@ def _vocabulary(run: Run) -> str:
     return f"{model.tokenizer or run.recipe.name}'s tokens"
 
 
-def print_comparison(
-    rows: Sequence[Row], choice: Choice | None, cautions: Sequence[str] = ()
-) -> None:
-    """Prints the comparison as a table, its verdict and its cautions. A narrow terminal shows fewer
-    metrics, without their spread."""
-    wide = ("loss", "bits_per_byte", "chrf", "rougeL", "accuracy", "macro_f1", "entity_f1")
-    measured = {name for row in rows for name in row.quality}
-    first = ("macro_f1", "entity_f1", "bits_per_byte", "chrf", "loss")
-    narrow = [name for name in first if name in measured][:2]
-    print_table(_cells(rows, wide), _cells(rows, narrow, spread=False))
+def print_comparison(comparison: Comparison) -> None:
+    """Prints the comparison as a table, its verdict and its cautions. Where the terminal is too
+    narrow for every metric it says which are left out; a very narrow one leaves out spreads too."""
+    rows, labels, choice = comparison.rows, comparison.labels, comparison.choice
+    metrics = sorted(labels, key=lambda name: choice is None or name != choice.metric)
+    counts = range(min(len(metrics), 12), min(len(metrics), 3) - 1, -1)
+    versions = [(metrics[:count], True) for count in counts]
+    versions += [(metrics[:count], False) for count in (2, 1)]
+    printed = print_table(*(_cells(comparison, some, spread=spread) for some, spread in versions))
+    if left := [labels[name] for name in metrics if name not in versions[printed][0]]:
+        console.print(f"not shown here: {escape(', '.join(left))}", style="dim")
     if any(row.below for row in rows):
         console.print(NOTE, style="yellow")
     if choice is not None:
-        console.print(escape(verdict(choice, rows)))
-    for caution in cautions:
+        console.print(escape(verdict(comparison, choice)))
+    for caution in comparison.cautions:
         console.print(f"caution: {escape(caution)}", style="yellow")
 
 
-def verdict(choice: Choice, rows: Sequence[Row]) -> str:
+def verdict(comparison: Comparison, choice: Choice) -> str:
     """A comparison in a few sentences: what was chosen, and whether it is better than its floor."""
-    metric, arm = SHOWN[choice.metric], choice.arm.removeprefix(_shared(rows))
+    metric = comparison.labels[choice.metric]
+    arm = choice.arm.removeprefix(_shared(comparison.rows))
     of = f" of {choice.of} arms" if choice.of > 1 else ""
     text = f"Best on validation{of}: {arm}, {metric} {number(choice.validation)}. "
     text += f"On {choice.split} it has {number(choice.value)}"
@@ -303,46 +330,35 @@ def verdict(choice: Choice, rows: Sequence[Row]) -> str:
     return text
 
 
-def page(
-    rows: Sequence[Row], choice: Choice | None, circumstances: str, cautions: Sequence[str]
-) -> str:
+def page(comparison: Comparison) -> str:
     """The comparison in Markdown: every metric and its spread, the verdict and the cautions."""
-    parts = [as_markdown(_cells(rows, shown(row.quality for row in rows))), circumstances]
-    if any(row.below for row in rows):
+    table = as_markdown(_cells(comparison, comparison.labels))
+    parts = [table, comparison.circumstances]
+    if any(row.below for row in comparison.rows):
         parts.append(f"\\{NOTE}")
-    if choice is not None:
-        parts.append(verdict(choice, rows))
-    return "\n\n".join([*parts, *(f"Caution: {caution}." for caution in cautions)])
+    if comparison.choice is not None:
+        parts.append(verdict(comparison, comparison.choice))
+    return "\n\n".join([*parts, *(f"Caution: {caution}." for caution in comparison.cautions)])
 
 
-def write_comparison(
-    rows: Sequence[Row],
-    choice: Choice | None,
-    circumstances: str,
-    cautions: Sequence[str],
-    folder: Path,
-) -> None:
+def write_comparison(comparison: Comparison, folder: Path) -> None:
     """Writes compare.md and compare.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = page(rows, choice, circumstances, cautions)
-    (folder / "compare.md").write_text(f"{text}\n", encoding="utf-8")
-    values = {
-        "rows": [asdict(row) for row in rows],
-        "chosen": None if choice is None else asdict(choice),
-        "of": circumstances,
-        "cautions": list(cautions),
-    }
+    (folder / "compare.md").write_text(f"{page(comparison)}\n", encoding="utf-8")
+    values = asdict(comparison)
+    values |= {"chosen": values.pop("choice"), "of": values.pop("circumstances")}
     (folder / "compare.json").write_text(dumps(values, indent=2) + "\n", encoding="utf-8")
     console.print(
         f"written: {escape(str(folder / 'compare.md'))} (every metric and its spread), compare.json"
     )
 
 
-def _cells(rows: Sequence[Row], metrics: Iterable[str], *, spread: bool = True) -> list[list[str]]:
+def _cells(
+    comparison: Comparison, metrics: Iterable[str], *, spread: bool = True
+) -> list[list[str]]:
     """The header and each row, without metrics that no row has and a study that all arms share."""
+    rows, labels, metrics = comparison.rows, comparison.labels, list(metrics)
     prefix = _shared(rows)
-    labels = shown(row.quality for row in rows)
-    metrics = [name for name in metrics if name in labels]
     judged = spread and any(row.validation is not None for row in rows)
     header = ["", "seeds", *["validation"] * judged, *(labels[name] for name in metrics)]
     header += ["train s", "peak MiB", "trained"]

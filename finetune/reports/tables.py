@@ -18,46 +18,22 @@ from finetune.runs import METRICS, read_json
 
 if TYPE_CHECKING:
     from finetune.evaluation.evaluate import Quality
-    from finetune.prepare import Prepared
+    from finetune.prepared import Prepared
     from finetune.runs import Run
-
-SHOWN = {
-    "loss": "loss",
-    "bits_per_byte": "bits per byte",
-    "perplexity": "perplexity",
-    "chrf": "chrF",
-    "bleu": "BLEU",
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    "exact_match": "exact match",
-    "masked_loss": "loss of masked tokens",
-    "masked_accuracy": "accuracy of masked tokens",
-    "order_loss": "loss of the order",
-    "order_accuracy": "accuracy of the order",
-    "replaced_loss": "loss of replaced tokens",
-    "replaced_f1": "F1 of replaced tokens",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "mcc": "Matthews",
-    "entity_f1": "entity F1",
-    "entity_precision": "entity precision",
-    "entity_recall": "entity recall",
-    "token_accuracy": "token accuracy",
-    "calibration_error": "calibration error",
-}
-"""Metrics, in the order and under the names in which tables show them."""
 
 BELOW = "*"
 """After a score that is worse than a floor's."""
 NOTE = f"{BELOW} worse than a floor"
 
 
-def shown(qualities: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The metrics that any of these has, by name, as tables show them; F1 by class last."""
-    there = dict.fromkeys(name for quality in qualities for name in quality)
-    single = {n: f"F1 of {n.removeprefix('f1_')}" for n in there if n.startswith("f1_")}
-    return {name: label for name, label in SHOWN.items() if name in there} | single
+def labels_of(qualities: Iterable[Quality]) -> dict[str, str]:
+    """The label of each score that any of these has, in the order of tables."""
+    return {
+        # A run of an earlier version has no labels.
+        name: entry.get("label", name.replace("_", " "))
+        for quality in qualities
+        for name, entry in quality.items()
+    }
 
 
 console = Console(highlight=False, soft_wrap=True)
@@ -91,7 +67,7 @@ def print_result(run: Run) -> None:
         for name in columns:
             table.add_column(name, justify="right")
         low = below(metrics["quality"], metrics["floors"])
-        for metric, label in shown(columns.values()).items():
+        for metric, label in labels_of(columns.values()).items():
             values = [quality.get(metric) for quality in columns.values()]
             cells = [number(v["value"]) if v else "" for v in values]
             if metric in low:
@@ -140,7 +116,7 @@ def print_scores(runs: Sequence[tuple[str, Quality]]) -> None:
         ["split", *(entry["split"] for entry in first)],
         ["examples", *(str(entry["n"]) for entry in first)],
     ]
-    for metric, label in shown(quality for _, quality in runs).items():
+    for metric, label in labels_of(quality for _, quality in runs).items():
         values = [quality.get(metric) for _, quality in runs]
         lines.append([label, *(number(v["value"]) if v else "" for v in values)])
     print_table(lines)
@@ -186,14 +162,15 @@ def as_table(cells: list[list[str]]) -> Table:
     return table
 
 
-def print_table(*versions: list[list[str]]) -> None:
-    """Prints the first of the versions that fits the terminal, or else the last."""
+def print_table(*versions: list[list[str]]) -> int:
+    """Prints the first version that fits the terminal, or else the last. Gives its number."""
     unbounded = console.options.update(max_width=1000)
-    for cells in versions:
-        table = as_table(cells)
-        if console.measure(table, options=unbounded).maximum <= console.width:
-            break
-    console.print(table)
+    tables = [as_table(cells) for cells in versions]
+    widths = [console.measure(table, options=unbounded).maximum for table in tables]
+    fitting = [version for version, width in enumerate(widths) if width <= console.width]
+    version = fitting[0] if fitting else len(tables) - 1
+    console.print(tables[version])
+    return version
 
 
 def as_markdown(cells: list[list[str]]) -> str:

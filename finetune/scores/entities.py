@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from finetune.scores.base import Score
-from finetune.scores.labels import f1
+from finetune.scores.labels import f1, f1_label
 
 
 def entity_scores(types: Sequence[str]) -> dict[str, EntityScore]:
@@ -81,6 +81,14 @@ class EntityScore(Score):
 @dataclass(frozen=True)
 class EntityF1(EntityScore):
     """The harmonic mean of precision and recall."""
+
+    @property
+    def label(self) -> str:
+        return f1_label(self.name)
+
+    @property
+    def detail(self) -> bool:
+        return self.name.startswith("f1_")
 
     def value(self, totals: Sequence[float]) -> float:
         correct, predicted, present = totals

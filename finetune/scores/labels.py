@@ -95,6 +95,12 @@ def _check(
     return given, decide(given, multi_label=multi_label), present
 
 
+def f1_label(name: str) -> str:
+    """The label of macro_f1 or entity_f1, or of one class's or type's F1."""
+    one = name.removeprefix("f1_")
+    return f"F1 of {one}" if one != name else name.replace("_f1", " F1")
+
+
 def f1(correct: float, predicted: float, present: float) -> float:
     return 200 * correct / (predicted + present) if correct else 0.0
 
@@ -156,6 +162,14 @@ class LabelF1(LabelScore):
 
     classes: tuple[int, ...]
 
+    @property
+    def label(self) -> str:
+        return f1_label(self.name)
+
+    @property
+    def detail(self) -> bool:
+        return self.name.startswith("f1_")
+
     def columns(self, probabilities: Floats, predicted: Sets, present: Sets) -> Sequence[Any]:
         given, there = predicted[:, self.classes], present[:, self.classes]
         return given & there, given, there
@@ -172,6 +186,8 @@ class Matthews(LabelScore):
 
     Statistics: 1 or 0, 1, then 1 for the class given and 1 for the class present.
     """
+
+    label = "Matthews"
 
     def columns(self, probabilities: Floats, predicted: Sets, present: Sets) -> Sequence[Any]:
         right = (predicted & present).any(axis=1)

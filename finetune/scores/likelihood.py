@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from finetune.scores.base import Score
 
@@ -17,6 +18,9 @@ class LikelihoodScore(Score):
     """
 
     higher_is_better = False
+
+    def of_record(self, record: Mapping[str, Any]) -> list[float]:
+        return [float(record[name]) for name in ("nats", "tokens", "bytes")]
 
     def per(self, count: float, unit: str, nats: float) -> float:
         """`nats` for each of `count` units.

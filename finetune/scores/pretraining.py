@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from finetune.scores.base import Score
-from finetune.scores.likelihood import Loss, Perplexity
-
-if TYPE_CHECKING:
-    import numpy as np
+from finetune.scores.likelihood import Loss
 
 
 @dataclass(frozen=True)
@@ -32,35 +28,33 @@ class PartsLoss(Score):
 
 
 @dataclass(frozen=True)
-class Share(Score):
-    """In percent. Statistics: how many, and of how many; 0 of none."""
+class PartLoss(Loss):
+    """The loss of one part alone, such as `masked_loss`."""
 
+    part: str = ""
+    """What the part is about, as in "loss of masked tokens"."""
+
+    @property
+    def label(self) -> str:
+        return f"loss of {self.part}"
+
+
+@dataclass(frozen=True)
+class Share(Score):
+    """The accuracy or F1 of one part, such as `masked_accuracy` or `replaced_f1`, in percent.
+
+    Statistics: numerator and denominator. The share of none is 0.
+    """
+
+    part: str
+    """What the part is about, as in "accuracy of masked tokens"."""
     higher_is_better = True
 
+    @property
+    def label(self) -> str:
+        kind = self.name.rpartition("_")[2]
+        return f"{'F1' if kind == 'f1' else kind} of {self.part}"
+
     def value(self, totals: Sequence[float]) -> float:
-        many, of = totals
-        return 100 * many / of if of else 0.0
-
-
-def parts_scores(
-    terms: Mapping[str, float], sums: np.ndarray
-) -> dict[str, tuple[Score, list[list[float]]]]:
-    """Every score of a loss in parts, with the statistics of each example.
-
-    terms: what each part counts. sums: of each part its nats, their number, what is right, and of
-    how much, (examples, 4 x parts).
-    """
-    places = range(0, 4 * len(terms), 4)
-    both = [place + more for place in places for more in (0, 1)]
-    found: dict[str, tuple[Score, list[list[float]]]] = {
-        "loss": (PartsLoss("loss", tuple(terms.values())), sums[:, both].tolist())
-    }
-    for name, place in zip(terms, places, strict=True):
-        part = [[*of, 0.0] for of in sums[:, place : place + 2].tolist()]
-        if len(terms) == 1:
-            found["perplexity"] = (Perplexity(), part)
-        else:
-            found[f"{name}_loss"] = (Loss(f"{name}_loss"), part)
-        share = f"{name}_f1" if name == "replaced" else f"{name}_accuracy"
-        found[share] = (Share(share), sums[:, place + 2 : place + 4].tolist())
-    return found
+        numerator, denominator = totals
+        return 100 * numerator / denominator if denominator else 0.0

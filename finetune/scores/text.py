@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import regex  # type: ignore[import-untyped]  # ships no types
 
-from finetune.scores.base import Score
+from finetune.scores.base import Measured, Score
 from finetune.words import word_parts
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class ChrF(SacrebleuScore):
     """
 
     name: str = "chrf"
+    label = "chrF"
 
     def metric(self, references: Sequence[Sequence[str]]) -> Metric:
         from sacrebleu.metrics.chrf import CHRF
@@ -99,6 +100,7 @@ class Bleu(SacrebleuScore):
     """
 
     name: str = "bleu"
+    label = "BLEU"
     tokenize: Literal["13a", "zh"] | None = None
     """None: decided by the references at hand, see `fit`."""
 
@@ -123,6 +125,10 @@ class Rouge(TextScore):
     rouge2, rougeL (over the whole text as one sequence). On plain English it equals rouge-score's
     default, whose own tokenizer drops every character outside ASCII.
     """
+
+    @property
+    def label(self) -> str:
+        return f"ROUGE-{self.name.removeprefix('rouge')}"
 
     def statistics(
         self, predictions: Sequence[str], references: Sequence[Sequence[str]]
@@ -183,6 +189,17 @@ TEXT_SCORES: dict[str, TextScore] = {
     score.name: score
     for score in (ChrF(), Bleu(), Rouge("rouge1"), Rouge("rouge2"), Rouge("rougeL"), ExactMatch())
 }
+
+
+def written_scores(
+    predictions: Sequence[str], references: Sequence[Sequence[str]]
+) -> dict[str, Measured]:
+    """Every text score of these predictions, each as the references need it."""
+    fitted = {name: score.fit(references) for name, score in TEXT_SCORES.items()}
+    return {
+        name: Measured(score, score.statistics(predictions, references), "generated")
+        for name, score in fitted.items()
+    }
 
 
 def _check(name: str, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:

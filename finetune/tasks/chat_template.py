@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Callable
 from string import Formatter
 from typing import TYPE_CHECKING
 
-from finetune.tasks.completion import Completion
-
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-    from finetune.shape import Shape
 
 LAST_MESSAGE = """\
 {#- The last user message, in the prompt that the model was trained with. -#}
@@ -34,29 +30,24 @@ PROBES = ("a", "Hello, how are you?", "Où ça ? 你好", "two\nlines\n", " {x} 
 """Contents for which the template is compared with the prompt."""
 
 
-def chat_template(task: Completion, tokenizer: PreTrainedTokenizerBase, shape: Shape) -> str | None:
-    """A Jinja template that renders the last user message into `task.prompt`.
+def chat_template(
+    prompt: str,
+    column: str,
+    prompt_ids: Callable[[str], list[int]],
+    tokenizer: PreTrainedTokenizerBase,
+) -> str | None:
+    """A Jinja template that renders the last user message into `prompt`, whose only column it is.
 
-    `tokenizer.apply_chat_template` gives the token ids that `task.prompt_ids` gives: the template
-    itself writes the special tokens that the tokenizer puts around a prompt, such as T5's `</s>`.
-    Other messages are not rendered, because the model was trained on single prompts.
+    `tokenizer.apply_chat_template` gives the token ids that `prompt_ids` gives: the template itself
+    writes the special tokens that the tokenizer puts around a prompt, such as T5's `</s>`. Other
+    messages are not rendered, because the model was trained on single prompts.
 
-    Returns None for a prompt of several columns, and for a tokenizer with which the ids would
-    differ.
+    Returns None for a tokenizer with which the ids would differ.
     """
-    if len(task.inputs) != 1:
-        return None
-    (column,) = task.inputs
-    task = replace(task, max_prompt_tokens=None, max_completion_tokens=None)
-    shape = replace(shape, max_tokens=None)  # no probe is cut
-
-    def prompt_ids(content: str) -> list[int]:
-        return task.prompt_ids({column: content}, tokenizer, shape)[0]
-
-    bare = tokenizer(task.prompt.format_map({column: "a"}), add_special_tokens=False)["input_ids"]
+    bare = tokenizer(prompt.format_map({column: "a"}), add_special_tokens=False)["input_ids"]
     before, after = _around(bare, prompt_ids("a"), tokenizer)
     parts = [json.dumps(before)] if before else []
-    for literal, field, _, _ in Formatter().parse(task.prompt):
+    for literal, field, _, _ in Formatter().parse(prompt):
         parts += [json.dumps(literal, ensure_ascii=False)] if literal else []
         parts += ["content"] if field is not None else []
     parts += [json.dumps(after)] if after else []

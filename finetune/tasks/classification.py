@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from finetune.shape import Head
+from finetune.objectives.classes import Classes
+from finetune.objectives.examples import IGNORED, Encoded, Example
+from finetune.tasks.asked import Prompt, as_rows
+from finetune.tasks.base import Labeller, Splits, Task
 from finetune.tasks.encoded import (
     CHARACTERS,
-    Encoded,
-    Example,
     encoded_rows,
     template_columns,
+    template_spans,
     text_hash,
+    token_limit,
     unknown,
-    written_list,
 )
+from finetune.tasks.labels import counted, labels_of, names_in, not_one
+from finetune.tasks.occlusion import Word, occlusion
+from finetune.tasks.snippets import filled, labelling, labelling_by_adapter
+from finetune.words import Span, word_spans
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-    from finetune.data import Splits
     from finetune.shape import Shape
-
-DEFAULT_TOKENS = 512
-SHOWN = 20
-"""Of so many classes the training rows are counted in a note."""
+    from finetune.tasks.snippets import Checkpoint
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Task):
     """Learns the column `label` of a text: text or a whole number or, with `multi_label`, a list
     of either, which may be empty; a table's cell holds it as JSON, ["a", "b"], or with commas
     between, a, b. The classes are those of the training split."""
@@ -54,7 +55,7 @@ class Classification:
 
     metric: ClassVar[str] = "macro_f1"
     targets: ClassVar[tuple[str, ...]] = ("label",)
-    generates: ClassVar[bool] = False
+    not_explained: ClassVar[str | None] = None
 
     def __post_init__(self) -> None:
         if not template_columns(self.text):
@@ -79,7 +80,7 @@ class Classification:
         texts: dict[str, type | tuple[type, ...]] = dict.fromkeys(self.inputs, str)
         return texts if self.multi_label else texts | {"label": (str, int)}
 
-    def head(self, splits: Splits) -> Head:
+    def objective(self, splits: Splits) -> Classes:
         """
         Raises:
             ValueError: labels of different kinds, or one that training does not have, with its
@@ -89,7 +90,7 @@ class Classification:
             splits.require({"label": (list, str)}, may_be_empty=True)
         advice = "mend it, or name every class in task.labels"
         names = names_in(splits, "label", advice, self.labels, several=self.multi_label)
-        return Head("classes", names, self.multi_label)
+        return Classes(names, self.multi_label, self.imbalance)
 
     def texts(self, split: Dataset) -> Iterable[str]:
         """What a tokenizer that starts from scratch is trained on."""
@@ -97,9 +98,14 @@ class Classification:
             yield self.text.format_map(row)
 
     def encode(
-        self, split: Dataset, tokenizer: PreTrainedTokenizerBase, shape: Shape, *, training: bool
+        self,
+        split: Dataset,
+        tokenizer: PreTrainedTokenizerBase,
+        shape: Shape,
+        names: Sequence[str] = (),
+        *,
+        training: bool,
     ) -> Encoded:
-        names = shape.head.names
         number_of = {name: number for number, name in enumerate(names)}
         rows: list[tuple[int, list[int], list[int]]] = []
         examples: list[Example] = []
@@ -132,12 +138,95 @@ class Classification:
         if training:
             notes += counted(names, examples)
         read = ((example.input, ids) for example, (_, ids, _) in zip(examples, rows, strict=True))
+        resampled = training and self.imbalance == "resample"
         return Encoded(
             encoded_rows(rows),
             tuple(examples),
             tuple(notes),
             unknown(tokenizer, read, "input tokens"),
+            strata=tuple(number for _, _, (number,) in rows) if resampled else (),
         )
+
+    def ask(
+        self,
+        prompts: Sequence[Prompt],
+        renamed: Mapping[str, str],
+        tokenizer: PreTrainedTokenizerBase,
+        shape: Shape,
+        names: Sequence[str],
+    ) -> Encoded:
+        rows = as_rows(prompts, self.inputs, renamed)
+        texts = [self.text.format_map(row) for row in rows]
+        return self.unlabelled(texts, tokenizer, shape, names)
+
+    def explain(
+        self,
+        prompts: Sequence[Prompt],
+        renamed: Mapping[str, str],
+        tokenizer: PreTrainedTokenizerBase,
+        shape: Shape,
+        names: Sequence[str],
+        label: Labeller,
+    ) -> list[dict[str, Any]]:
+        """The words of the template itself are not weighed, nor what the model does not read."""
+
+        def labelled(texts: Sequence[str]) -> tuple[list[dict[str, Any]], Any]:
+            return label(self.unlabelled(texts, tokenizer, shape, names))
+
+        answers = []
+        for row in as_rows(prompts, self.inputs, renamed):
+            text, parts = self.text.format_map(row), template_spans(self.text, row)
+            spans = [word for part in parts for word in word_spans(text, part)]
+            (answer,), _ = labelled([text])
+            given = answer["labels"] if self.multi_label else [answer["label"]]
+            labels = given or [next(iter(answer["probabilities"]))]
+            end = self._read(text, spans, tokenizer, shape)
+            words = occlusion(
+                lambda some: labelled(some)[1].probabilities,
+                text[:end],
+                [names.index(label) for label in labels],
+                [span for span in spans if span[1] <= end],
+            )
+            words += [Word(text[a:b], a, b, (0.0,) * len(labels)) for a, b in spans[len(words) :]]
+            answer["read"] = end
+            answer["words"] = [
+                {"text": word.text, "start": word.start, "end": word.end}
+                | {"weights": dict(zip(labels, (round(w, 4) for w in word.weights), strict=True))}
+                for word in words
+            ]
+            answers.append(answer)
+        return answers
+
+    def unlabelled(
+        self,
+        texts: Sequence[str],
+        tokenizer: PreTrainedTokenizerBase,
+        shape: Shape,
+        names: Sequence[str],
+    ) -> Encoded:
+        """Texts that `self.text` made of rows, whose classes are not known."""
+        labels = [IGNORED] * (len(names) if self.multi_label else 1)
+        ids = [self.ids(text, tokenizer, shape)[0] for text in texts]
+        rows = [(number, row, labels) for number, row in enumerate(ids)]
+        examples = tuple(
+            Example(id=text_hash(text), input=text, reference="", bytes=0) for text in texts
+        )
+        return Encoded(encoded_rows(rows), examples)
+
+    def _read(
+        self, text: str, words: Sequence[Span], tokenizer: PreTrainedTokenizerBase, shape: Shape
+    ) -> int:
+        """Where what the model reads of `text` ends: the first word after which no more of the text
+        changes the token ids. A slow tokenizer does not say where its tokens stand."""
+
+        def ids(end: int) -> list[int]:
+            return self.ids(text[:end], tokenizer, shape)[0]
+
+        whole, was_cut = self.ids(text, tokenizer, shape)
+        if not was_cut:
+            return len(text)
+        last = bisect_left(words, True, key=lambda word: ids(word[1]) == whole)
+        return words[last][1] if last < len(words) else len(text)
 
     def ids(
         self, text: str, tokenizer: PreTrainedTokenizerBase, shape: Shape
@@ -160,145 +249,26 @@ class Classification:
     def limit(self, shape: Shape) -> int:
         return token_limit(self.max_tokens, shape)
 
+    def pipeline(self, checkpoint: Checkpoint) -> str:
+        return "text-classification"
 
-def token_limit(asked: int | None, shape: Shape) -> int:
-    """The most tokens of a row."""
-    room = shape.max_tokens
-    limit = asked if asked is not None else DEFAULT_TOKENS
-    if asked is None and room is not None:
-        limit = min(limit, room)
-    if limit < 4:
-        raise ValueError(f"task.max_tokens {limit}: at least 4")
-    if room is not None and limit > room:
-        raise ValueError(f"task.max_tokens {limit}: the model takes at most {room} tokens")
-    return limit
+    def snippet(self, checkpoint: Checkpoint) -> str:
+        text = '"your text"'
+        if self.text != f"{{{self.inputs[0]}}}":
+            text = filled(self.text, self.inputs)
+        if checkpoint.adapter is None:
+            # A pipeline says only the likeliest label, unless it is asked for all.
+            options = ", top_k=None" * self.multi_label
+            return labelling(checkpoint, text, self.pipeline(checkpoint), options)
+        answer = "print(dict(zip(names, logits.softmax(-1).tolist())))"
+        if self.multi_label:
+            answer = "print([n for n, p in zip(names, logits.sigmoid()) if p > 0.5])"
+        return labelling_by_adapter(checkpoint, text, "Sequence", [answer])
 
+    @property
+    def floors(self) -> str:
+        return "the most frequent class, and a linear SVM on character n-grams"
 
-def names_in(
-    splits: Splits,
-    column: str,
-    advice: str,
-    given: tuple[str, ...] | None = None,
-    *,
-    several: bool = False,
-) -> tuple[str, ...]:
-    """The classes: those given, else those of the training split.
-
-    `advice`: what to do about a label that is none of them.
-    Raises:
-        ValueError: as `label_values`; a label that is no class, with its place; or too few.
-    """
-    found = label_values(splits, column, several=several)
-    names = given or in_order(label for row in found["train"] for label in row)
-    known = set(names)
-    among = "task.labels" if given else "the training split's"
-    for split, rows in found.items():
-        for number, row in enumerate(rows):
-            if others := [label for label in row if label not in known]:
-                raise ValueError(
-                    f"{splits.where(split, number)}: {column} {not_one(others[0], among, names)}"
-                    f"; the row is in {split}: {advice}"
-                )
-    if len(names) < 2 - several:
-        raise ValueError(
-            f"train: every {column} is {names[0]!r}; there is nothing to learn"
-            if names
-            else f"train: no row has a {column}"
-        )
-    return names
-
-
-def counted(names: Sequence[str], examples: Iterable[Example]) -> list[str]:
-    """A note of how many examples have each class, where they are few enough to show."""
-    if len(names) > SHOWN:
-        return []
-    counts = Counter(label for example in examples for label in example.labels)
-    return [", ".join(f"{name} {counts[name]:,}" for name in names)]
-
-
-def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Each once, sorted; by their value where all are whole numbers."""
-    found = sorted(set(names))
-    if all(name.removeprefix("-").isdecimal() for name in found):
-        found.sort(key=int)
-    return tuple(found)
-
-
-def not_one(name: str, of: str, known: Sequence[str]) -> str:
-    """What is wrong with a name that is not one of those known."""
-    shown = ", ".join(one[:40] for one in known[:SHOWN])
-    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
-    alike = {" ".join(one.casefold().split()): one for one in known}
-    near = get_close_matches(" ".join(name.casefold().split()), alike, n=1)
-    return f"{name!r:.60} is not one of {of}: {shown}{more}" + (
-        f" (nearest: {alike[near[0]]!r:.60})" if near else ""
-    )
-
-
-def label_values(
-    splits: Splits, column: str, *, several: bool = False
-) -> dict[str, list[list[str]]]:
-    """The names of each row's labels, by split.
-
-    Raises:
-        ValueError: a label that is neither text nor a whole number, or text in one place and
-            numbers in another, with its place.
-    """
-    kinds = {str: "text", bool: "true or false", int: "a whole number"}
-    first: tuple[str, str, Any] | None = None  # kind, place, label
-    for split, dataset in splits.named().items():
-        for number, labels in enumerate(labels_of(dataset, column, several=several, named=False)):
-            for position, label in enumerate(labels, 1):
-                if label is None or not str(label).strip():
-                    raise ValueError(
-                        f"{splits.where(split, number)}: number {position} of {column} is empty, "
-                        f"{label!r}"
-                    )
-                if type(label) not in kinds:
-                    raise ValueError(
-                        f"{splits.where(split, number)}: {column} holds {label!r}, not text or a "
-                        "whole number"
-                    )
-                if several and str(label).startswith("["):
-                    raise ValueError(
-                        f"{splits.where(split, number)}: {column} begins with {label!r:.40}, and "
-                        'is no list of names as JSON writes it; write ["a", "b"], or a, b'
-                    )
-                kind = kinds[type(label)]
-                if first is None:
-                    first = (kind, splits.where(split, number), label)
-                if kind != first[0]:
-                    raise ValueError(
-                        f"{splits.where(split, number)}: {column} {label!r:.60} is {kind}, but "
-                        f"{first[2]!r:.60} ({first[1]}) is {first[0]}: write them in one way"
-                    )
-    return {
-        split: labels_of(dataset, column, several=several)
-        for split, dataset in splits.named().items()
-    }
-
-
-def labels_of(
-    dataset: Dataset, column: str, *, several: bool = False, named: bool = True
-) -> list[list[Any]]:
-    """Each row's labels. `several`: text is a list, as a table's cell has it; `named`: as text, the
-    Hub's numbered classes by their declared names."""
-    from datasets import ClassLabel, LargeList, List
-
-    feature: Any = dataset.features[column]
-    if isinstance(feature, List | LargeList):
-        feature = feature.feature
-    values = dataset.with_format("arrow")[:][column].to_pylist()
-    if several:
-        values = [_cut(value) if isinstance(value, str) else value for value in values]
-    rows = [value if isinstance(value, list) else [value] for value in values]
-    if not named:
-        return rows
-    if isinstance(feature, ClassLabel):
-        return [[feature.int2str(label) for label in row] for row in rows]
-    return [[str(label) for label in row] for row in rows]
-
-
-def _cut(cell: str) -> list[str]:
-    found = written_list(cell)
-    return [part for part in map(str.strip, cell.split(",")) if part] if found is None else found
+    @property
+    def loss(self) -> str:
+        return "The loss is in nats a text."

@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from finetune.shape import Head
-from finetune.tasks.classification import counted, labels_of, names_in, not_one
+from finetune.objectives.choices import Choices
+from finetune.objectives.examples import IGNORED, Encoded, Example
+from finetune.objectives.text import Text
+from finetune.tasks.asked import Prompt, as_rows
+from finetune.tasks.base import Splits, Task
+from finetune.tasks.chat_template import chat_template
 from finetune.tasks.encoded import (
     CHARACTERS,
-    IGNORED,
-    Encoded,
-    Example,
     encoded_rows,
     end_of_text,
     template_columns,
     text_hash,
     unknown,
 )
+from finetune.tasks.labels import counted, labels_of, names_in, not_one
+from finetune.tasks.prompt_template import PromptTemplate, shortened, token_spans
+from finetune.tasks.snippets import filled, writing
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-    from finetune.data import Splits
     from finetune.shape import Shape
-
-DEFAULT_COMPLETION_TOKENS = 128
-DEFAULT_PROMPT_TOKENS = 1024
+    from finetune.tasks.snippets import Checkpoint
 
 
 @dataclass(frozen=True)
-class Completion:
+class Completion(Task):
     """Learns `completion` after `prompt`; the prompt itself is never a label.
 
     A causal model reads both in one sequence; an encoder-decoder reads the prompt and writes the
@@ -71,6 +72,8 @@ class Completion:
                     "which is to be the answer"
                 )
 
+    not_explained: ClassVar[str | None] = "writes its label"
+
     @property
     def metric(self) -> str:
         return "macro_f1" if self.choices else "bits_per_byte"
@@ -94,14 +97,14 @@ class Completion:
         texts: dict[str, type | tuple[type, ...]] = dict.fromkeys(self.inputs, str)
         return texts | dict.fromkeys(self.targets, target)
 
-    def head(self, splits: Splits) -> Head:
+    def objective(self, splits: Splits) -> Text | Choices:
         """
         Raises:
             ValueError: with `choices`, what is wrong with the labels, as in Classification.
         """
         if not self.choices:
-            return Head()
-        return Head(names=names_in(splits, self.targets[0], "mend it, or leave task.choices out"))
+            return Text()
+        return Choices(names_in(splits, self.targets[0], "mend it, or leave task.choices out"))
 
     def texts(self, split: Dataset) -> Iterable[str]:
         """What a tokenizer that starts from scratch is trained on."""
@@ -109,11 +112,17 @@ class Completion:
             yield self.prompt.format_map(row) + self.completion.format_map(row)
 
     def encode(
-        self, split: Dataset, tokenizer: PreTrainedTokenizerBase, shape: Shape, *, training: bool
+        self,
+        split: Dataset,
+        tokenizer: PreTrainedTokenizerBase,
+        shape: Shape,
+        names: Sequence[str] = (),
+        *,
+        training: bool,
     ) -> Encoded:
         if self.choices:
-            return self._encode_choices(split, tokenizer, shape, training=training)
-        _, completion_limit = self.limits(shape)
+            return self._encode_choices(split, tokenizer, shape, names, training=training)
+        _, completion_limit = self.template.limits(shape)
         end = end_of_text(tokenizer)
         rows: list[tuple[int, list[int], list[int]]] = []
         examples: list[Example] = []
@@ -121,7 +130,7 @@ class Completion:
         prompts: list[tuple[str, list[int]]] = []
         completions: list[tuple[str, list[int]]] = []
         for number, row in enumerate(split):
-            prompt, was_cut = self.prompt_ids(row, tokenizer, shape)
+            prompt, was_cut = self.template.ids(row, tokenizer, shape)
             cut_prompts += was_cut
             text = self.completion.format_map(row)
             text = text.strip() if shape.encoder_decoder else text
@@ -152,24 +161,30 @@ class Completion:
         return Encoded(encoded_rows(rows), tuple(examples), tuple(notes), warnings)
 
     def _encode_choices(
-        self, split: Dataset, tokenizer: PreTrainedTokenizerBase, shape: Shape, *, training: bool
+        self,
+        split: Dataset,
+        tokenizer: PreTrainedTokenizerBase,
+        shape: Shape,
+        names: Sequence[str],
+        *,
+        training: bool,
     ) -> Encoded:
         """A row for each prompt to learn from; to score, one for each of its choices."""
-        answers = self.answers(tokenizer, shape)
+        answers = self.answers(tokenizer, shape, names)
         rows: list[tuple[int, list[int], list[int]]] = []
         examples: list[Example] = []
         cut = 0
         prompts: list[tuple[str, list[int]]] = []
-        for number, row in enumerate(self._rows(split)):
+        for row in self._rows(split):
             label = row[self.targets[0]]
             if label not in answers:
-                fault = not_one(label, "the model's", shape.head.names)
+                fault = not_one(label, "the model's", names)
                 raise ValueError(f"{self.targets[0]} {fault}")
-            prompt, was_cut = self.prompt_ids(row, tokenizer, shape)
+            prompt, was_cut = self.template.ids(row, tokenizer, shape)
             prompts.append((self.prompt.format_map(row), prompt))
             cut += was_cut
             for answer in [answers[label]] if training else answers.values():
-                rows.append((number, *read_after(prompt, answer, shape)))
+                rows.append((len(rows), *read_after(prompt, answer, shape)))
             examples.append(
                 Example(
                     id=text_hash("\0".join(row[column] for column in self.inputs)),
@@ -181,27 +196,48 @@ class Completion:
             )
         notes = self._cut_note(cut, len(examples), shape)
         if training:
-            notes += counted(shape.head.names, examples)
-        choices = () if training else tuple(answers)
+            notes += counted(names, examples)
         warnings = (
             *unknown(tokenizer, prompts, "input tokens"),
             *unknown(tokenizer, answers.items(), "target tokens"),
         )
-        return Encoded(encoded_rows(rows), tuple(examples), tuple(notes), warnings, choices=choices)
+        return Encoded(encoded_rows(rows), tuple(examples), tuple(notes), warnings)
 
-    def answers(self, tokenizer: PreTrainedTokenizerBase, shape: Shape) -> dict[str, list[int]]:
+    def ask(
+        self,
+        prompts: Sequence[Prompt],
+        renamed: Mapping[str, str],
+        tokenizer: PreTrainedTokenizerBase,
+        shape: Shape,
+        names: Sequence[str],
+    ) -> Encoded:
+        """A row for each choice of each prompt."""
+        answers = self.answers(tokenizer, shape, names).values()
+        rows: list[tuple[int, list[int], list[int]]] = []
+        examples = []
+        for row in as_rows(prompts, self.inputs, renamed):
+            prompt, _ = self.template.ids(row, tokenizer, shape)
+            for answer in answers:
+                rows.append((len(rows), *read_after(prompt, answer, shape)))
+            text = self.asked(row)
+            examples.append(Example(id=text_hash(text), input=text, reference="", bytes=0))
+        return Encoded(encoded_rows(rows), tuple(examples))
+
+    def answers(
+        self, tokenizer: PreTrainedTokenizerBase, shape: Shape, names: Sequence[str]
+    ) -> dict[str, list[int]]:
         """The token ids of each choice as it follows a prompt, its end of text included.
 
         Raises:
             ValueError: a model without choices; one that would be cut, or that the tokenizer cannot
                 tell from another.
         """
-        if not shape.head.names:
+        if not names:
             raise ValueError("task.choices: the model was trained without, and has none")
-        _, limit = self.limits(shape)
+        _, limit = self.template.limits(shape)
         end = end_of_text(tokenizer)
         found: dict[str, list[int]] = {}
-        for name in shape.head.names:
+        for name in names:
             text = self.completion.format_map({self.targets[0]: name})
             text = text.strip() if shape.encoder_decoder else text
             ids, left = _answer_ids(text, end, limit, tokenizer, shape)
@@ -236,63 +272,51 @@ class Completion:
             return []
         return [
             f"{cut} of {of} prompts lost the {self.cut} of their longest column, cut to "
-            f"{self.limits(shape)[0]} tokens"
+            f"{self.template.limits(shape)[0]} tokens"
         ]
 
-    def limits(self, shape: Shape) -> tuple[int, int]:
-        """Most tokens of a prompt, and of a completion with its end-of-text token."""
-        room = shape.max_tokens
+    @property
+    def template(self) -> PromptTemplate:
+        """The prompt, as it is cut to fit."""
         completion = self.max_completion_tokens
-        if completion is None:
-            completion = DEFAULT_COMPLETION_TOKENS
-            if room is not None:
-                completion = min(completion, room // 2)
-        left = room if room is None or shape.encoder_decoder else room - completion
-        prompt = self.max_prompt_tokens
-        if prompt is None:
-            prompt = DEFAULT_PROMPT_TOKENS
-            if left is not None:
-                prompt = min(prompt, max(left, 1))
-        both = f"task.max_prompt_tokens {prompt} and task.max_completion_tokens {completion}"
-        if prompt < 1 or completion < 2:
-            raise ValueError(
-                f"{both}: a prompt needs at least 1 token, a completion 2 (a token and the end)"
-            )
-        if room is not None and left is not None and (prompt > left or completion > room):
-            together = "" if shape.encoder_decoder else " for the two together"
-            raise ValueError(f"{both} do not fit the {room} tokens that the model takes{together}")
-        return prompt, completion
+        return PromptTemplate(self.prompt, self.max_prompt_tokens, completion, self.cut)
 
-    def prompt_ids(
-        self, row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, shape: Shape
-    ) -> tuple[list[int], bool]:
-        """The prompt of a row, and whether it had to be cut to fit."""
-        limit, _ = self.limits(shape)
-        most = limit * CHARACTERS
-        ends = slice(most) if self.cut == "end" else slice(-most, None)
-        values = {column: row[column][ends] for column in self.inputs}
-        was_cut = any(len(row[column]) > most for column in self.inputs)
-        while (excess := len(ids := self._tokenize(values, tokenizer, shape)) - limit) > 0:
-            was_cut = True
-            spans = {column: _spans(value, tokenizer) for column, value in values.items()}
-            longest = max(spans, key=lambda column: len(spans[column]))
-            # By half at most, so that of several long columns each keeps a share.
-            gone = min(excess, (len(spans[longest]) + 1) // 2)
-            values[longest] = _shorten(values[longest], spans[longest], gone, self.cut)
-            if not values[longest]:
-                raise ValueError(
-                    f"task.max_prompt_tokens {limit}: the prompt's own words ({self.prompt!r}) "
-                    f"leave no room for {longest!r}"
-                )
-        return ids, was_cut
+    def snippet(self, checkpoint: Checkpoint) -> str:
+        prompt = filled(self.prompt, self.inputs)
+        return writing(checkpoint, prompt, generates=self.generates)
 
-    def _tokenize(
-        self, values: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, shape: Shape
-    ) -> list[int]:
-        ids: list[int] = tokenizer(self.prompt.format_map(values), verbose=False)["input_ids"]
-        if not shape.encoder_decoder and ids[-1:] == [tokenizer.eos_token_id]:
-            ids = ids[:-1]  # some causal tokenizers end every text: a prompt goes on
-        return ids
+    @property
+    def floors(self) -> str:
+        if self.choices:
+            return "the most frequent class, and a linear SVM on character n-grams"
+        return super().floors
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if not self.choices:
+            return ()
+        return (
+            "The answer is the likeliest choice, as `finetune predict` gives it with its "
+            "probability; the code above writes freely.",
+        )
+
+    @property
+    def chats(self) -> bool:
+        return len(self.inputs) == 1
+
+    def chat_template(self, tokenizer: PreTrainedTokenizerBase, shape: Shape) -> str | None:
+        """Other tools then ask as training did. None for a prompt of several columns too."""
+        if not self.chats:
+            return None
+        (column,) = self.inputs
+        # No prompt is cut.
+        uncut = PromptTemplate(self.prompt, cut=self.cut)
+        unlimited = replace(shape, max_tokens=None)
+
+        def prompt_ids(content: str) -> list[int]:
+            return uncut.ids({column: content}, tokenizer, unlimited)[0]
+
+        return chat_template(self.prompt, column, prompt_ids, tokenizer)
 
 
 def read_after(prompt: list[int], answer: list[int], shape: Shape) -> tuple[list[int], list[int]]:
@@ -316,29 +340,4 @@ def _answer_ids(
         excess = len(ids) + 1 - limit
         if excess <= 0 or not text:
             return [*ids[: limit - 1], end], text
-        text = _shorten(text, _spans(text, tokenizer), excess, "end")
-
-
-def _spans(text: str, tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, int]]:
-    """Where the tokens of `text` begin and end, in characters."""
-    encoded = tokenizer(
-        text, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast, verbose=False
-    )
-    if tokenizer.is_fast:
-        spans: list[tuple[int, int]] = encoded["offset_mapping"]
-        return spans
-    # Tokenizers in Python do not say; taken as equally long, they are near enough to cut again.
-    count = len(encoded["input_ids"])
-    return [(len(text) * i // count, len(text) * (i + 1) // count) for i in range(count)]
-
-
-def _shorten(
-    text: str, spans: Sequence[tuple[int, int]], tokens: int, side: Literal["start", "end"]
-) -> str:
-    """`text` without its first or last `tokens` tokens, cut between characters."""
-    if tokens >= len(spans):
-        return ""
-    # A character may take several tokens: at least one character goes each time.
-    if side == "end":
-        return text[: min(spans[-tokens][0], len(text) - 1)]
-    return text[max(spans[tokens - 1][1], 1) :]
+        text = shortened(text, token_spans(text, tokenizer), excess, "end")

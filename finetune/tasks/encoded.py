@@ -4,63 +4,21 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from string import Formatter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from numpy.random import Generator
     from transformers import PreTrainedTokenizerBase
 
-IGNORED = -100
-"""The label of a position that is not scored."""
+    from finetune.shape import Shape
+
+DEFAULT_TOKENS = 512
 CHARACTERS = 100
 """Of a text that is cut to fit, so many are read for each token that is kept: ten million take a
 tokenizer half a minute and 2 GB."""
-
-
-@dataclass(frozen=True)
-class Example:
-    id: str
-    """Hash of its inputs, the same under every tokenizer."""
-    input: str
-    reference: str
-    """Untruncated."""
-    bytes: int
-    """UTF-8 bytes of what is scored: of the reference, less what was cut off it."""
-    prompt: tuple[int, ...] | None = None
-    """Token ids to generate from; none where the task does not generate."""
-    words: tuple[str, ...] = ()
-    """What is tagged."""
-    labels: tuple[str, ...] = ()
-    """Its classes, or the tag of each word; of few completions the one."""
-
-
-@dataclass(frozen=True)
-class Encoded:
-    rows: Dataset
-    """Columns `row`, `input_ids`, `labels`. `row` is the number of the example, which may span
-    several rows; in language modelling's training blocks, which span examples, of the block.
-    `labels`: an id for each position, `IGNORED` where nothing is scored; in classification the
-    number of the class, or 0 or 1 for each. Tagging has `words` as well: for each position that is
-    scored the number of its word in the example. Pre-training has `token_type_ids` and `order`, 1
-    where segments are swapped; or `tokens`, of each position the token it was, and `draws`."""
-    examples: tuple[Example, ...]
-    notes: tuple[str, ...] = ()
-    """What was cut, with counts."""
-    warnings: tuple[str, ...] = ()
-    """What makes scores look better than they are, or texts unreadable, with counts."""
-    consecutive: bool = False
-    """Each row begins with the last token of the one before it, and is to be read after it; an
-    example's rows stand together."""
-    choices: tuple[str, ...] = ()
-    """An example has a row for each of these, in order: the likeliest is the answer."""
-    drawn: Callable[[Mapping[str, Any], Generator], dict[str, Any]] | None = None
-    """What makes of a row what the model reads, by chance and so anew in each epoch; none: a row
-    always reads the same. Its `labels` then are the tokens that may be drawn."""
 
 
 def encoded_rows(rows: Sequence[tuple[int, list[int], list[int]]]) -> Dataset:
@@ -198,3 +156,16 @@ def end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
         raise ValueError("the tokenizer has no end-of-text token: a model would never stop")
     end: int = tokenizer.eos_token_id
     return end
+
+
+def token_limit(asked: int | None, shape: Shape) -> int:
+    """The most tokens of a row."""
+    room = shape.max_tokens
+    limit = asked if asked is not None else DEFAULT_TOKENS
+    if asked is None and room is not None:
+        limit = min(limit, room)
+    if limit < 4:
+        raise ValueError(f"task.max_tokens {limit}: at least 4")
+    if room is not None and limit > room:
+        raise ValueError(f"task.max_tokens {limit}: the model takes at most {room} tokens")
+    return limit

@@ -6,24 +6,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from finetune.shape import Head
+from finetune.objectives.examples import IGNORED, Encoded, Example
+from finetune.objectives.text import Text
+from finetune.tasks.base import Splits, Task
 from finetune.tasks.encoded import (
-    IGNORED,
-    Encoded,
-    Example,
     encoded_rows,
     end_of_text,
     text_hash,
     unknown,
 )
+from finetune.tasks.snippets import writing
 
 if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-    from finetune.data import Splits
     from finetune.shape import Shape
+    from finetune.tasks.snippets import Checkpoint
 
 SENTINELS = tuple(f"<extra_id_{i}>" for i in range(100))
 EVALUATED = 256
@@ -33,7 +33,23 @@ SHORTEST = 8
 
 
 @dataclass(frozen=True)
-class LanguageModeling:
+class Documents(Task):
+    """A task whose rows are documents, in the column `text`, which is read and learned."""
+
+    metric: ClassVar[str] = "loss"
+    inputs: ClassVar[tuple[str, ...]] = ("text",)
+    targets: ClassVar[tuple[str, ...]] = ("text",)
+
+    @property
+    def columns(self) -> Mapping[str, type]:
+        return {"text": str}
+
+    def texts(self, split: Dataset) -> Iterable[str]:
+        return pieces(split["text"])
+
+
+@dataclass(frozen=True)
+class LanguageModeling(Documents):
     """Documents, joined with end-of-text between them, cut into blocks; every token is predicted.
 
     Scoring slides a window of a block by half its length, so that all but a document's first
@@ -49,23 +65,29 @@ class LanguageModeling:
     recurrent model."""
 
     metric: ClassVar[str] = "bits_per_byte"
-    inputs: ClassVar[tuple[str, ...]] = ("text",)
-    targets: ClassVar[tuple[str, ...]] = ("text",)
-    generates: ClassVar[bool] = False
 
     @property
-    def columns(self) -> Mapping[str, type]:
-        return {"text": str}
+    def whole_documents(self) -> bool:
+        return True
 
-    def head(self, splits: Splits) -> Head:
-        return Head()
+    @property
+    def carries_state(self) -> bool:
+        return self.consecutive
 
-    def texts(self, split: Dataset) -> Iterable[str]:
-        """What a tokenizer that starts from scratch is trained on."""
-        return pieces(split["text"])
+    def objective(self, splits: Splits) -> Text:
+        return Text()
+
+    def snippet(self, checkpoint: Checkpoint) -> str:
+        return writing(checkpoint, '"The"')
 
     def encode(
-        self, split: Dataset, tokenizer: PreTrainedTokenizerBase, shape: Shape, *, training: bool
+        self,
+        split: Dataset,
+        tokenizer: PreTrainedTokenizerBase,
+        shape: Shape,
+        names: Sequence[str] = (),
+        *,
+        training: bool,
     ) -> Encoded:
         if shape.encoder_decoder:
             raise ValueError(
@@ -105,12 +127,13 @@ class LanguageModeling:
             warnings=unknown(
                 tokenizer, zip(split["text"], documents, strict=True), "target tokens"
             ),
+            blocks=training,
             consecutive=self.consecutive,
         )
 
 
 @dataclass(frozen=True)
-class SpanCorruption:
+class SpanCorruption(Documents):
     """T5's pre-training: spans are cut out of a block and predicted (Raffel et al. 2020, 3.1.4)."""
 
     block_size: int | None = None
@@ -121,11 +144,6 @@ class SpanCorruption:
     """Tokens a span, on average."""
     masks_per_block: int = 1
     """How often each training block is encoded, each time with other spans."""
-
-    metric: ClassVar[str] = "loss"
-    inputs: ClassVar[tuple[str, ...]] = ("text",)
-    targets: ClassVar[tuple[str, ...]] = ("text",)
-    generates: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.masks_per_block < 1:
@@ -140,18 +158,25 @@ class SpanCorruption:
                 f"{self.mean_span_length:g} tokens at most {most:.3g}"
             )
 
-    @property
-    def columns(self) -> Mapping[str, type]:
-        return {"text": str}
+    def objective(self, splits: Splits) -> Text:
+        return Text(whole=False)
 
-    def head(self, splits: Splits) -> Head:
-        return Head()
-
-    def texts(self, split: Dataset) -> Iterable[str]:
-        return pieces(split["text"])
+    def snippet(self, checkpoint: Checkpoint) -> str:
+        return writing(
+            checkpoint,
+            '"The <extra_id_0> of the city."',
+            skip_special_tokens=False,
+            comment="  # <extra_id_0> and what stands for it",
+        )
 
     def encode(
-        self, split: Dataset, tokenizer: PreTrainedTokenizerBase, shape: Shape, *, training: bool
+        self,
+        split: Dataset,
+        tokenizer: PreTrainedTokenizerBase,
+        shape: Shape,
+        names: Sequence[str] = (),
+        *,
+        training: bool,
     ) -> Encoded:
         import numpy as np
 

@@ -6,21 +6,24 @@ scored, a row is drawn once and for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import regex  # type: ignore[import-untyped]  # ships no types
 
-from finetune.shape import Head
-from finetune.tasks.encoded import IGNORED, Encoded, unknown
+from finetune.objectives.examples import IGNORED, Encoded
+from finetune.objectives.pretraining import Masked, Ordered, Replaced
+from finetune.tasks.base import Splits
+from finetune.tasks.encoded import unknown
 from finetune.tasks.language_modeling import (
     SHORTEST,
+    Documents,
     block_size_of,
-    pieces,
     tokenized,
     whole_text,
 )
+from finetune.tasks.snippets import pretrained
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,41 +31,35 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from transformers import PreTrainedTokenizerBase
 
-    from finetune.data import Splits
     from finetune.shape import Shape
+    from finetune.tasks.snippets import Checkpoint
 
 SENTENCE = regex.compile(r"\s*\S.*?(?:(?<=[.!?])(?=\s)|(?<=[。！？])|(?=\n)|\Z)", regex.DOTALL)
 """A sentence with the white space before it, so that the sentences together are the text."""
 
 
 @dataclass(frozen=True)
-class _Pretraining:
+class _Pretraining(Documents):
     block_size: int | None = None
     """Tokens a block, the tokenizer's own around it counted; none: what the model takes, at most
     512."""
     share: float = 0.15
     """The share of tokens that is chosen to be predicted; never special ones."""
 
-    metric: ClassVar[str] = "loss"
-    inputs: ClassVar[tuple[str, ...]] = ("text",)
-    targets: ClassVar[tuple[str, ...]] = ("text",)
-    generates: ClassVar[bool] = False
     least: ClassVar[str] = f"less than {SHORTEST} tokens"
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
             raise ValueError(f"task.share is {self.share:g}; above 0 and below 1")
 
-    @property
-    def columns(self) -> Mapping[str, type]:
-        return {"text": str}
-
-    def texts(self, split: Dataset) -> Iterable[str]:
-        """What a tokenizer that starts from scratch is trained on."""
-        return pieces(split["text"])
-
     def encode(
-        self, split: Dataset, tokenizer: PreTrainedTokenizerBase, shape: Shape, *, training: bool
+        self,
+        split: Dataset,
+        tokenizer: PreTrainedTokenizerBase,
+        shape: Shape,
+        names: Sequence[str] = (),
+        *,
+        training: bool,
     ) -> Encoded:
         import numpy as np
         from datasets import Dataset
@@ -93,8 +90,16 @@ class _Pretraining:
             tuple(map(whole_text, split["text"])),
             (note,) if left_out else (),
             unknown(tokenizer, zip(texts, read, strict=True), "input tokens"),
+            blocks=training,
             drawn=drawn if training else None,
         )
+
+    def pipeline(self, checkpoint: Checkpoint) -> str:
+        return "feature-extraction"
+
+    @property
+    def floors(self) -> str:
+        return "token frequencies"
 
     def _rows(
         self, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, size: int
@@ -127,8 +132,19 @@ class MaskedLanguageModeling(_Pretraining):
     ELECTRA's generator ...
     """
 
-    def head(self, splits: Splits) -> Head:
-        return Head("masked")
+    def objective(self, splits: Splits) -> Masked:
+        return Masked()
+
+    def pipeline(self, checkpoint: Checkpoint) -> str:
+        return "fill-mask"
+
+    def snippet(self, checkpoint: Checkpoint) -> str:
+        answer = [
+            'inputs = tokenizer(f"The {tokenizer.mask_token} of the city", return_tensors="pt")',
+            'masked = inputs["input_ids"][0] == tokenizer.mask_token_id',
+            "print(tokenizer.decode(model(**inputs).logits[0, masked].argmax(-1)))",
+        ]
+        return pretrained(checkpoint, "AutoModelForMaskedLM", answer)
 
 
 @dataclass(frozen=True)
@@ -143,8 +159,25 @@ class SentenceOrder(_Pretraining):
 
     least: ClassVar[str] = f"one sentence, or less than {SHORTEST} tokens"
 
-    def head(self, splits: Splits) -> Head:
-        return Head("ordered")
+    def objective(self, splits: Splits) -> Ordered:
+        return Ordered()
+
+    def snippet(self, checkpoint: Checkpoint) -> str:
+        answer = [
+            'texts = ("A first sentence.", "And the second.")',
+            'inputs = tokenizer(*texts, return_token_type_ids=True, return_tensors="pt")',
+            "in_order, swapped = model(**inputs).sop_logits[0].softmax(-1).tolist()",
+            "print(in_order)",
+        ]
+        return pretrained(checkpoint, "AlbertForPreTraining", answer)
+
+    @property
+    def floors(self) -> str:
+        return "token frequencies, and the more frequent order"
+
+    @property
+    def loss(self) -> str:
+        return "The loss is that of masked tokens, in nats a token, plus the order's."
 
     def _rows(
         self, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, size: int
@@ -199,8 +232,22 @@ class ReplacedTokens(_Pretraining):
                 f"task.generator_size is {self.generator_size:g}; above 0 and at most 1"
             )
 
-    def head(self, splits: Splits) -> Head:
-        return Head("replaced", generator_size=self.generator_size)
+    def objective(self, splits: Splits) -> Replaced:
+        return Replaced(self.generator_size)
+
+    def snippet(self, checkpoint: Checkpoint) -> str:
+        answer = [
+            'inputs = tokenizer("A text, some of which was replaced", return_tensors="pt")',
+            "print(model(**inputs).logits.sigmoid())  # of each token that it was",
+        ]
+        return pretrained(checkpoint, "ElectraForPreTraining", answer)
+
+    @property
+    def loss(self) -> str:
+        return (
+            "The loss is that of masked tokens, in nats a token, plus 50 times that of replaced "
+            "ones."
+        )
 
     def _drawn(
         self, tokenizer: PreTrainedTokenizerBase

@@ -7,35 +7,32 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from finetune.bio import OUTSIDE, continues, repaired
-from finetune.shape import Head
-from finetune.tasks.classification import (
-    SHOWN,
-    label_values,
-    labels_of,
-    not_one,
-    token_limit,
-)
-from finetune.tasks.encoded import IGNORED, Encoded, Example, text_hash, unknown, written_list
+from finetune.objectives.examples import IGNORED, Encoded, Example
+from finetune.objectives.tags import Tags
+from finetune.tasks.asked import Prompt, as_rows
+from finetune.tasks.base import Splits, Task
+from finetune.tasks.encoded import text_hash, token_limit, unknown, written_list
+from finetune.tasks.labels import SHOWN, label_values, labels_of, not_one
+from finetune.tasks.snippets import labelling, labelling_by_adapter
+from finetune.words import Span, word_spans
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-    from finetune.data import Splits
     from finetune.shape import Shape
+    from finetune.tasks.snippets import Checkpoint
 
 LONGEST = 5_000_000
 """Characters of a row: the whole of it is read at once, which takes 300 bytes for each."""
-
-
 REPAIR = "with --task.repair the I- is taken as one"
 
 
 @dataclass(frozen=True)
-class Tagging:
+class Tagging(Task):
     """Learns a tag for each word: O, or B-TYPE for the first word of an entity and I-TYPE for its
     others. Tokens and tags are lists; a table's cells hold them with white space between, or both
     as JSON writes lists.
@@ -59,7 +56,7 @@ class Tagging:
     """Of tags that are unequally frequent, as in Classification."""
 
     metric: ClassVar[str] = "entity_f1"
-    generates: ClassVar[bool] = False
+    not_explained: ClassVar[str | None] = "tags words"
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -73,7 +70,7 @@ class Tagging:
     def columns(self) -> Mapping[str, tuple[type, ...]]:
         return {self.tokens: (list, str), self.tags: (list, str)}
 
-    def head(self, splits: Splits) -> Head:
+    def objective(self, splits: Splits) -> Tags:
         """
         Raises:
             ValueError: tags that are not one for each word, not BIO, or of a type that training
@@ -109,18 +106,24 @@ class Tagging:
         if not types:
             raise ValueError(f"train: every tag is {OUTSIDE}; there is nothing to learn")
         names = [f"{side}-{one}" for one in sorted(types) for side in "BI"]
-        return Head("tags", (OUTSIDE, *names))
+        return Tags((OUTSIDE, *names), self.imbalance)
 
     def texts(self, split: Dataset) -> Iterable[str]:
         """What a tokenizer that starts from scratch is trained on."""
         return (" ".join(words) for words, _ in self._pairs(split))
 
     def encode(
-        self, split: Dataset, tokenizer: PreTrainedTokenizerBase, shape: Shape, *, training: bool
+        self,
+        split: Dataset,
+        tokenizer: PreTrainedTokenizerBase,
+        shape: Shape,
+        names: Sequence[str] = (),
+        *,
+        training: bool,
     ) -> Encoded:
         from datasets import Dataset
 
-        number_of = {name: number for number, name in enumerate(shape.head.names)}
+        number_of = {name: number for number, name in enumerate(names)}
         columns: dict[str, list[list[int]]] = {"input_ids": [], "labels": [], "words": []}
         numbers: list[int] = []
         examples: list[Example] = []
@@ -128,7 +131,7 @@ class Tagging:
         read: list[tuple[str, list[int]]] = []  # of each word that is scored its first token
         for words, tags in self._pairs(split):
             if others := [tag for tag in tags if tag not in number_of]:
-                raise ValueError("tag " + not_one(others[0], "the model's", shape.head.names))
+                raise ValueError("tag " + not_one(others[0], "the model's", names))
             found = self.windows(words, tokenizer, shape)
             for ids, places in found:
                 numbers.append(len(examples))
@@ -164,6 +167,40 @@ class Tagging:
             notes.append(", ".join(f"{one} {count:,}" for one, count in sorted(types.items())))
         rows = Dataset.from_dict({"row": numbers, **columns})
         return Encoded(rows, tuple(examples), tuple(notes), unknown(tokenizer, read, "words"))
+
+    def ask(
+        self,
+        prompts: Sequence[Prompt],
+        renamed: Mapping[str, str],
+        tokenizer: PreTrainedTokenizerBase,
+        shape: Shape,
+        names: Sequence[str],
+    ) -> Encoded:
+        """A row may give its words, {"tokens": [...]}; any other text is cut into words here."""
+        from datasets import Dataset
+
+        columns: dict[str, list[Any]] = {"row": [], "input_ids": [], "labels": [], "words": []}
+        examples = []
+        # A table's cell in the column of words holds words, as in training.
+        cells = [
+            not isinstance(prompt, str)
+            and self.tokens in {renamed.get(name, name) for name in prompt}
+            for prompt in prompts
+        ]
+        for number, (row, cell) in enumerate(
+            zip(as_rows(prompts, self.inputs, renamed, (str, list)), cells, strict=True)
+        ):
+            text, spans = _words(row[self.tokens], number + 1, cell)
+            words = [text[start:end] for start, end in spans]
+            for ids, places in self.windows(words, tokenizer, shape):
+                columns["row"].append(number)
+                columns["input_ids"].append(ids)
+                columns["labels"].append([IGNORED] * len(ids))
+                columns["words"].append(places)
+            examples.append(
+                Example(text_hash(text), text, "", 0, words=tuple(words), spans=tuple(spans))
+            )
+        return Encoded(Dataset.from_dict(columns), tuple(examples))
 
     def windows(
         self, words: Sequence[str], tokenizer: PreTrainedTokenizerBase, shape: Shape
@@ -225,6 +262,30 @@ class Tagging:
             for start, places in zip(starts, kept, strict=True)
         ]
 
+    def pipeline(self, checkpoint: Checkpoint) -> str:
+        return "token-classification"
+
+    def snippet(self, checkpoint: Checkpoint) -> str:
+        text = '"words of a text , with a space between them"'
+        if checkpoint.adapter is None:
+            options = ', aggregation_strategy="first"'
+            return labelling(checkpoint, text, self.pipeline(checkpoint), options)
+        size = "inputs['input_ids'].shape[1]"  # PEFT puts a soft prompt's logits in front
+        answer = [
+            'tokens = tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])',
+            f"tags = [names[i] for i in logits[-{size}:].argmax(-1).tolist()]",
+            "print(list(zip(tokens, tags)))",
+        ]
+        return labelling_by_adapter(checkpoint, text, "Token", answer)
+
+    @property
+    def floors(self) -> str:
+        return "the most frequent tag of each word"
+
+    @property
+    def loss(self) -> str:
+        return "The loss is in nats a word."
+
     def _fault(self, words: Sequence[str], tags: Sequence[str]) -> str | None:
         if len(words) != len(tags):
             return (
@@ -270,3 +331,17 @@ class Tagging:
             if self.repair:
                 tags = repaired(tags)
             yield words, tags
+
+
+def _words(text: str | list[Any], number: int, cell: bool) -> tuple[str, list[Span]]:
+    """A text and where its words stand. `cell`: a table's, with white space between the words."""
+    if isinstance(text, str) and not cell:
+        return text, word_spans(text)
+    words = (written_list(text) or text.split()) if isinstance(text, str) else text
+    if not all(isinstance(word, str) for word in words):
+        raise ValueError(f"text {number} has words that are not text")
+    spans, at = [], 0
+    for word in words:
+        spans.append((at, at + len(word)))
+        at += len(word) + 1
+    return " ".join(words), spans

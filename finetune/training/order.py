@@ -3,63 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from itertools import pairwise, repeat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import BatchRebalanceSampler
 
-from finetune.tasks.encoded import IGNORED
-
-if TYPE_CHECKING:
-    from finetune.tasks.encoded import Encoded
-
-BLANK = -1
-UNSCORED = ("labels", "words", "tokens", "order")
-"""What is left out of a blank row."""
-
-
-class Rows(Dataset[Any]):
-    """Encoded rows; the row number BLANK is one of which nothing is scored.
-
-    What is drawn of a row depends on `seed`, `epoch` and the row alone, so that neither batches,
-    nor processes, nor an interruption change it.
-    """
-
-    def __init__(self, encoded: Encoded, seed: int = 0) -> None:
-        self.rows, self.drawn, self.seed = encoded.rows, encoded.drawn, seed
-        self.epoch = 0
-
-    @cached_property
-    def blank(self) -> dict[str, Any]:
-        """A short row, for a model may need its special tokens."""
-        lengths = [len(ids) for ids in self.rows["input_ids"]]
-        short = self[lengths.index(min(lengths))]
-        nothing = {name: [IGNORED] * len(short[name]) for name in short if name in UNSCORED}
-        return {**short, **nothing, "row": BLANK}
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Any:
-        return self._drawn(index, self.rows[index])
-
-    def _drawn(self, index: int, row: Any) -> Any:
-        if self.drawn is None:
-            return row
-        return self.drawn(row, np.random.default_rng((self.seed, self.epoch, index)))
-
-    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """Blanks come last."""
-        there = [index for index in indices if index != BLANK]
-        read = self.rows.__getitems__(there) if there else []
-        found = [self._drawn(index, row) for index, row in zip(there, read, strict=True)]
-        if len(there) == len(indices):
-            return found
-        return [*found, *repeat(self.blank, len(indices) - len(there))]
+from finetune.batching import BLANK, Rows
 
 
 class Filled(Sampler[int]):
@@ -154,3 +106,19 @@ class Balanced(Sampler[int]):
 
     def _shuffled(self, rows: torch.Tensor) -> torch.Tensor:
         return rows[torch.randperm(len(rows), generator=self.generator)]
+
+
+class Epochs(TrainerCallback):
+    """Tells the rows, and through them their order, which epoch it is."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        self.rows.epoch = int(state.epoch or 0)

@@ -2,94 +2,39 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import groupby
-from math import isfinite, log
+from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
 import torch
 from accelerate.utils import gather_object
 from torch.distributed.tensor import DTensor
 from transformers import (
     EarlyStoppingCallback,
     Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
 )
 from transformers.integrations.neftune import neftune_post_forward_hook
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_pt_utils import BatchRebalanceSampler, LengthGroupedSampler
 from transformers.trainer_utils import EvalLoopOutput
 
-from finetune.batching import Collate
-from finetune.evaluation.evaluate import label_statistics, scored_as
+from finetune.batching import BLANK, Collate, Rows
+from finetune.compatibility import check_arguments, check_fsdp
+from finetune.evaluation.forward import collect
 from finetune.models.sound import named
-from finetune.processes import is_first
+from finetune.objectives.base import mean_nats
 from finetune.runs import sound_checkpoint
-from finetune.scores.pretraining import parts_scores
-from finetune.strict_json import dumps
-from finetune.tasks import Classification, Completion, Tagging
-from finetune.tasks.encoded import IGNORED
 from finetune.training.carried import Carried
 from finetune.training.diverged import Diverged
-from finetune.training.loss import (
-    FOCUS,
-    Objective,
-    choice_probabilities,
-    label_nats,
-    mean_nats,
-    probabilities,
-    scored_labels,
-    token_nats,
-)
-from finetune.training.order import BLANK, Balanced, Filled, Rebalanced, Rows, Streams
-from finetune.training.pretraining import parts, scored_parts
+from finetune.training.order import Balanced, Epochs, Filled, Rebalanced, Streams
 from finetune.training.trackers import Callbacks, final_scores
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor, nn
 
-    from finetune.models.lstm import LSTMState
-    from finetune.prepare import Prepared
-    from finetune.scores.base import Score
-    from finetune.tasks.encoded import Encoded
-
-
-def check_training(prepared: Prepared, args: TrainingArguments) -> None:
-    """Raises: ValueError for training arguments that do not go with the task or the model, and for
-    an optimizer whose package is not installed. A run asks before it writes anything."""
-    task, encoded = prepared.recipe.task, prepared.encoded["train"]
-    if encoded.drawn is not None and args.dataloader_persistent_workers:
-        raise ValueError(
-            "training.dataloader_persistent_workers: workers that outlive an epoch would "
-            f"draw the same again; {type(task).__name__} draws anew"
-        )
-    if args.n_gpu > 1 and (encoded.consecutive or len(prepared.shape.head.terms) > 1):
-        name = "task.consecutive" if encoded.consecutive else type(task).__name__
-        raise ValueError(
-            f"{name} with {args.n_gpu} GPUs in one process: start one for each, "
-            f"torchrun --nproc_per_node {args.n_gpu}"
-        )
-    resampled = isinstance(task, Classification | Tagging) and task.imbalance == "resample"
-    if resampled and args.train_sampling_strategy != "random":
-        raise ValueError(
-            f"training.train_sampling_strategy {args.train_sampling_strategy} cannot be "
-            "used with task.imbalance resample, which draws the rows itself"
-        )
-    try:
-        Trainer.get_optimizer_cls_and_kwargs(args, prepared.model)
-    except (ImportError, ValueError, TypeError, RuntimeError) as error:
-        raise ValueError(
-            f"training.optim {prepared.recipe.training.optim} cannot be used: "
-            f"{' '.join(str(error).split())}"
-        ) from error
+    from finetune.prepared import Prepared
 
 
 SHOWN_ROWS = 4
@@ -105,8 +50,9 @@ class FinetuneTrainer(Trainer):
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, prepared: Prepared, args: TrainingArguments) -> None:
-        check_training(prepared, args)
+    def __init__(self, prepared: Prepared) -> None:
+        check_arguments(prepared)
+        args = prepared.args
         if args.ddp_find_unused_parameters is None:
             # Whatever a method trains is used at every step. Looking for what is not costs time,
             # warns, and fails with gradient checkpointing.
@@ -118,28 +64,28 @@ class FinetuneTrainer(Trainer):
         super().__init__(
             model=prepared.model,
             args=args,
-            data_collator=Collate(
-                prepared.model, consecutive=prepared.encoded["train"].consecutive
-            ),
+            data_collator=Collate.of(prepared),
             train_dataset=rows,
             eval_dataset=prepared.encoded["validation"].rows
             if "validation" in prepared.encoded
             else None,
             processing_class=prepared.tokenizer,
-            # Ours is in compute_loss; given here too so that Trainer counts the scored positions.
+            # Our loss is in compute_loss; a function here tells Trainer that positions are counted.
             compute_loss_func=mean_nats,
         )
         self._prepared = prepared
         self._rows = rows
         self._read: list[tuple[Tensor, Tensor]] = []
-        self._head = prepared.shape.head
-        self._objective = self._charged(args)
+        self._objective = prepared.objective
+        self._settings = prepared.objective.settings(
+            prepared.encoded["train"], args.label_smoothing_factor
+        )
         self.add_callback(Epochs(rows))
         self._carried = None
         if prepared.encoded["train"].consecutive:
             self._carried = Carried(prepared.model, args.gradient_accumulation_steps)
         if self.is_fsdp_enabled:
-            self._check_fsdp()
+            check_fsdp(prepared)
             self._move_model_to_device(prepared.model, args.device)  # scored before it is spread
         self.callback_handler = self._callbacks = Callbacks(self.callback_handler, args)
         self.remove_callback(PrinterCallback)
@@ -255,12 +201,11 @@ class FinetuneTrainer(Trainer):
 
     def _diverged(self, what: str, step: int, rows: Sequence[int] = ()) -> str:
         args, splits = self.args, self._prepared.splits
-        task = self._prepared.recipe.task
+        blocks = self._prepared.encoded["train"].blocks
         places = [
-            # Other tasks' training rows are blocks of text, which span the user's rows.
-            splits.where("train", row)
-            if isinstance(task, Completion | Classification | Tagging) and row < len(splits.train)
-            else f"training row {row + 1}"
+            f"training row {row + 1}"
+            if blocks or row >= len(splits.train)
+            else splits.where("train", row)
             for row in rows[:SHOWN_ROWS]
         ]
         more = f" and {len(rows) - len(places)} more" * (len(rows) > len(places))
@@ -289,76 +234,29 @@ class FinetuneTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        assert not return_outputs, "evaluation goes through row_statistics"
-        state = None
+        assert not return_outputs, "evaluation is a pass of its own"
         if self._carried is not None:
             epoch = self._streams().steps
             if self._carried.turn == 0 and self.state.global_step % epoch == 0:
                 self._carried.reset()
-            state = self._carried.next()
-        if self._head.terms:
-            found = parts(model, inputs, self._head, self.args.label_smoothing_factor)
-            counts = torch.as_tensor(num_items_in_batch)
-            weighed = zip(self._head.terms.items(), counts, strict=True)
-            loss = sum(
-                weight * mean_nats(found[name].nats, count) for (name, weight), count in weighed
-            )
-        elif self._head.labels:
-            nats, _, _ = label_nats(model, inputs, self._head, self._objective)
-            loss = mean_nats(nats, num_items_in_batch)
-        else:
-            nats, _ = token_nats(model, inputs, self.args.label_smoothing_factor, state)
-            loss = mean_nats(nats, num_items_in_batch)
+            inputs = inputs | {"past_key_values": self._carried.next()}
+        terms = self._objective.nats(model, inputs, self._settings)
+        counts = torch.as_tensor(num_items_in_batch)
+        loss = sum(
+            weight * mean_nats(terms[name].nats, count)
+            for (name, weight), count in zip(self._objective.weights.items(), counts, strict=True)
+        )
         if self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # DDP takes the mean over processes
         return loss
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
-        """What is scored in an accumulated batch: of classes rows, not the labels they are; of a
-        loss in parts as many numbers as parts."""
-        if self._head.terms:
-            scored = [scored_parts(batch, self._head) for batch in batch_samples]
-            counts = [sum(one[name].sum() for one in scored) for name in self._head.terms]
-            total = torch.stack([torch.as_tensor(count) for count in counts]).to(device)
-            share = self.args.world_size > 1 and self.args.average_tokens_across_devices
-            return self.accelerator.reduce(total) if share else total
-        if self._head.labels:
-            counted = [scored_labels(batch, self._head) for batch in batch_samples]
-            labels = [torch.where(scored, 0, IGNORED) for scored in counted]
-            batch_samples = [{"labels": one, "shift_labels": one} for one in labels]
-        return super()._get_num_items_in_batch(batch_samples, device)
-
-    def _charged(self, args: TrainingArguments) -> Objective:
-        """What training charges, as `task.imbalance` says."""
-        task, encoded = self._prepared.recipe.task, self._prepared.encoded["train"]
-        objective = Objective(label_smoothing=args.label_smoothing_factor)
-        if isinstance(task, Classification | Tagging):
-            if task.imbalance == "focal":
-                objective = replace(objective, focus=FOCUS)
-            elif task.imbalance == "weights":
-                objective = objective.weighted(encoded.rows["labels"], self._head)
-        return objective
-
-    def _check_fsdp(self) -> None:
-        """Refuses what accelerate 1.15 cannot spread over processes."""
-        from peft import PeftModel
-
-        model, instead = self._prepared.model, "launch with examples/accelerate/ddp.yaml"
-        if self._head.kind == "replaced":
-            raise ValueError(
-                "FSDP cannot spread a generator and a discriminator that share an embedding: "
-                f"{instead}"
-            )
-        if model.config.is_encoder_decoder:
-            raise ValueError(
-                "FSDP cannot spread an encoder-decoder whose encoder and decoder share an "
-                f"embedding: {instead}"
-            )
-        if isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning:
-            raise ValueError(
-                f"FSDP cannot spread {type(self._prepared.recipe.method).__name__}, which embeds "
-                f"its prompt outside of the model: {instead}"
-            )
+        """What each part of the loss scores in an accumulated batch: a number for each part."""
+        scored = [self._objective.scored(batch) for batch in batch_samples]
+        counts = [sum(batch[name].sum() for batch in scored) for name in self._objective.weights]
+        total = torch.stack([torch.as_tensor(count) for count in counts]).to(device)
+        share = self.args.world_size > 1 and self.args.average_tokens_across_devices
+        return self.accelerator.reduce(total) if share else total
 
     def _streams(self) -> Streams:
         """The same streams for one large batch, accumulated small ones and several processes."""
@@ -390,9 +288,8 @@ class FinetuneTrainer(Trainer):
                 rank=sampler.rank,
                 drop_last=sampler.drop_last,
             )
-        task = self._prepared.recipe.task
-        if isinstance(task, Classification) and task.imbalance == "resample":
-            sampler = Balanced([row[0] for row in self._prepared.encoded["train"].rows["labels"]])
+        if strata := self._prepared.encoded["train"].strata:
+            sampler = Balanced(strata)
         if isinstance(sampler, LengthGroupedSampler):
             sampler.batch_size = self._step_rows
         even = processes > 1 and not self.args.dataloader_drop_last
@@ -442,197 +339,19 @@ class FinetuneTrainer(Trainer):
         return optimizer
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
-        """Of the validation split, from each example's own nats, scored positions and bytes, or
-        from what it is labelled with."""
-        import numpy as np
-
+        """Every score of the validation split that needs no generation."""
         encoded = self._prepared.encoded["validation"]
-        statistics, found = self.row_outputs(encoded)
-        nats, tokens = statistics.sum(axis=0)
-        metrics = {"loss": float(nats / tokens)}
-        self.check_loss(metrics["loss"], "the validation loss")
-        head = scored_as(self._head, encoded)
-        scores: Iterable[tuple[Score, list[list[float]]]] = ()
-        if head.labels:
-            scores = label_statistics(head, encoded, found).values()
-        elif head.terms:
-            scores = parts_scores(head.terms, found).values()
-        metrics |= {score.name: score.aggregate(numbers) for score, numbers in scores}
-        if self._prepared.recipe.task.metric == "bits_per_byte":
-            size = sum(example.bytes for example in encoded.examples)
-            metrics["bits_per_byte"] = float(nats / log(2) / size)
-        named = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
-        return EvalLoopOutput(np.empty(0), None, named, len(encoded.rows))
-
-    def row_statistics(self, encoded: Encoded) -> np.ndarray:
-        """Nats and tokens of every example, (examples, 2): the sums over its rows."""
-        return self.row_outputs(encoded)[0]
-
-    def row_outputs(self, encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:
-        """Nats and what they are of (tokens, words or rows), (examples, 2), and what is put out: of
-        classes their probabilities, (examples, classes); of tags, for all words of all examples in
-        order, the number of the likeliest and its probability, (words, 2), 0 of a word unread; of a
-        loss in parts the sums of each, (examples, 4 x parts), and its nats those of the first. Of
-        choices the nats and tokens are those of the right one, the probabilities one of each.
-
-        Not `predict`: called before `train`, it marks the model as prepared, and several processes
-        would then each train on their own.
-        """
-        import numpy as np
-
-        model = self.model
-        assert model is not None
-        model.eval()
-        statistics = np.zeros((len(encoded.rows if encoded.choices else encoded.examples), 2))
-        words = [len(example.words) for example in encoded.examples]
-        first = np.cumsum([0, *words])
-        outputs = np.zeros((sum(words), 2))
-        if self._head.kind == "classes":
-            outputs = np.zeros((len(encoded.examples), len(self._head.names)))
-        if self._head.terms:
-            outputs = np.zeros((len(encoded.examples), 4 * len(self._head.terms)))
-        source = Rows(encoded)
-        for rows, state in self._evaluated(encoded):
-            batch = self._prepare_inputs(self.data_collator(source.__getitems__(rows)))
-            with torch.no_grad(), self.accelerator.autocast():
-                if self._head.terms:
-                    of = parts(model, batch, self._head)
-                    sums = torch.cat([part.sums() for part in of.values()], dim=1)
-                    nats, scored = of["masked"].nats, of["masked"].scored
-                elif self._head.labels:
-                    nats, scored, logits = label_nats(model, batch, self._head)
-                else:
-                    nats, scored = token_nats(model, batch, past_key_values=state)
-            found = torch.stack([nats.double().sum(1), scored.sum(1).double()], dim=1)
-            numbers = np.array(rows) if encoded.choices else batch["row"].cpu().numpy()
-            np.add.at(statistics, numbers, found.cpu().numpy())
-            if self._head.terms:
-                np.add.at(outputs, numbers, sums.cpu().numpy())
-            elif self._head.kind == "classes":
-                there = numbers != BLANK
-                outputs[numbers[there]] = probabilities(logits, self._head).cpu().numpy()[there]
-            elif self._head.kind == "tags":
-                best, numbered = probabilities(logits, self._head).max(-1)
-                places = scored.nonzero()
-                flat = first[numbers[places[:, 0].cpu()]] + batch["words"][scored].cpu().numpy()
-                outputs[flat, 0] = numbered[scored].cpu().numpy()
-                outputs[flat, 1] = best[scored].cpu().numpy()
-        added = [
-            self.accelerator.reduce(torch.from_numpy(array).to(self.args.device)).cpu().numpy()
-            for array in (statistics, outputs)
-        ]
-        if encoded.choices:
-            each = added[0].reshape(-1, len(encoded.choices), 2)
-            right = [encoded.choices.index(of.labels[0]) for of in encoded.examples]
-            chances = choice_probabilities(torch.from_numpy(each[..., 0]))
-            return each[np.arange(len(each)), right], chances.numpy()
-        return added[0], added[1]
-
-    def _evaluated(self, encoded: Encoded) -> Iterator[tuple[list[int], LSTMState | None]]:
-        """This process's batches of row numbers; of consecutive rows, with the state so far.
-
-        Long ones first, so that little is padded; every process has as many batches.
-        """
-        lengths = [len(ids) for ids in encoded.rows["input_ids"]]
-        streams = [[row] for row in range(len(lengths))]
-        if encoded.consecutive:
-            examples = groupby(range(len(lengths)), key=encoded.rows["row"].__getitem__)
-            streams = [list(rows) for _, rows in examples]
-        streams.sort(key=lambda rows: (len(rows), lengths[rows[0]]), reverse=True)
-        size, processes = self.args.eval_batch_size, self.accelerator.num_processes
-        for start in range(0, len(streams), size * processes):
-            together = streams[start : start + size * processes]
-            mine = together[self.accelerator.process_index :: processes]
-            state = Carried(self._prepared.model, 1).next() if encoded.consecutive else None
-            for step in range(len(together[0])):
-                yield [rows[step] if step < len(rows) else BLANK for rows in mine] or [BLANK], state
-
-
-class Epochs(TrainerCallback):
-    """Tells the rows, and through them their order, which epoch it is."""
-
-    def __init__(self, rows: Rows) -> None:
-        self.rows = rows
-
-    def on_epoch_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,
-    ) -> None:
-        self.rows.epoch = int(state.epoch or 0)
-
-
-class History(TrainerCallback):
-    """Every logged point into history.jsonl, and a line of it to the terminal."""
-
-    def __init__(self, path: Path, *, resumed_from: Path | None) -> None:
-        self.path = path
-        self.before = 0.0
-        points = []
-        if resumed_from is not None and is_first():
-            step = int(resumed_from.name.split("-")[1])
-            points = [json.loads(line) for line in path.read_text().splitlines()]
-            # The rest comes again.
-            points = [p for p in points if p["step"] <= step and "stopped_early" not in p]
-            self.before = max((point["seconds"] for point in points), default=0.0)
-        if is_first():
-            path.write_text("".join(dumps(point) + "\n" for point in points))
-        self.start = time.monotonic()
-
-    def seconds(self) -> float:
-        """Of training, those before an interruption counted in."""
-        return self.before + time.monotonic() - self.start
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Mapping[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if not state.is_world_process_zero or logs is None or "train_runtime" in logs:
-            return
-        point: dict[str, Any] = {"step": state.global_step, **logs}
-        if not isfinite(logs.get("grad_norm", 0.0)):
-            point["grad_norm"] = None  # the scaler of fp16 skipped the step
-        seconds = self._write(point)
-        shown = ", ".join(
-            f"{label} {logs[key]:.4g}"
-            for key, label in (
-                ("loss", "loss"),
-                ("learning_rate", "rate"),
-                ("eval_loss", "validation loss"),
-                ("eval_bits_per_byte", "bits per byte"),
-                ("eval_accuracy", "accuracy"),
-                ("eval_macro_f1", "macro F1"),
-                ("eval_entity_f1", "entity F1"),
-            )
-            if key in logs
+        assert self.model is not None
+        results = collect(
+            self.model,
+            self.data_collator,
+            self.accelerator,
+            self._objective,
+            encoded,
+            batch_size=self.args.eval_batch_size,
         )
-        print(
-            f"  step {state.global_step}/{state.max_steps}  {shown}  ({seconds:.0f} s)", flush=True
-        )
-
-    def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,
-    ) -> None:
-        if state.is_world_process_zero and state.global_step < state.max_steps:
-            self._write({"step": state.global_step, "epoch": state.epoch, "stopped_early": True})
-            print(
-                f"  stopped at step {state.global_step} of {state.max_steps}: none better since "
-                f"step {state.best_global_step} (training.early_stopping_patience)",
-                flush=True,
-            )
-
-    def _write(self, point: Mapping[str, Any]) -> float:
-        seconds = round(self.seconds(), 2)
-        with self.path.open("a") as file:
-            file.write(dumps({**point, "seconds": seconds}) + "\n")
-        return seconds
+        self.check_loss(results.loss, "the validation loss")
+        measured = self._objective.scores(results, encoded.examples)
+        values = {name: one.value for name, one in measured.items()} | {"loss": results.loss}
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in values.items()}
+        return EvalLoopOutput(np.empty(0), None, metrics, len(encoded.rows))

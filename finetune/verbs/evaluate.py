@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from finetune.data.splits import scored_split
 from finetune.evaluation.context import Curve, check_context, context_loss
 from finetune.evaluation.evaluate import Evaluation, check, evaluate
+from finetune.evaluation.forward import lone_accelerator
 from finetune.methods import Adapted
 from finetune.models import Pretrained
 from finetune.overrides import overridden
-from finetune.prepare import Prepared
+from finetune.prepared import Prepared
 from finetune.recipe import Recipe
 from finetune.runs import MANIFEST, open_saved, read_json, read_recipe, saved_run
 from finetune.shape import Shape
 
 if TYPE_CHECKING:
-    from finetune.training.trainer import FinetuneTrainer
+    from accelerate import Accelerator
 
 POSITIONS = 4096
 """Tokens that are predicted at each context, where a split has so many."""
@@ -36,20 +36,13 @@ class Opened:
     split: str
     notes: tuple[str, ...]
 
-    @contextmanager
-    def trainer(self) -> Iterator[FinetuneTrainer]:
-        """That of the run, which evaluates as it did; it trains nothing and leaves nothing."""
-        from finetune.training.trainer import FinetuneTrainer
-
-        recipe = self.prepared.recipe
-        with TemporaryDirectory() as folder:
-            args = replace(recipe.training, report_to="none").resolve(
-                Path(folder),
-                learning_rate=recipe.method.learning_rate,
-                metric=recipe.task.metric,
-                validated=False,
-            )
-            yield FinetuneTrainer(self.prepared, args)
+    @cached_property
+    def accelerator(self) -> Accelerator:
+        """Scores as the run did: on its device, in its precision."""
+        args = self.prepared.args
+        accelerator = lone_accelerator(args.mixed_precision, cpu=args.use_cpu)
+        self.prepared.model.to(accelerator.device)
+        return accelerator
 
 
 def evaluate_runs(
@@ -67,8 +60,7 @@ def evaluate_runs(
     for label, name, recipe in _runs(names, overrides):
         opened = _open(name, recipe, split)
         check(opened.prepared)
-        with opened.trainer() as trainer:
-            found.append((label, evaluate(trainer, opened.prepared, opened.split)))
+        found.append((label, evaluate(opened.prepared, opened.split, opened.accelerator)))
         for note in opened.notes:
             console.print(f"{label}: {note}", style="yellow")
     print_scores([(label, evaluation.quality) for label, evaluation in found])
@@ -102,8 +94,7 @@ def loss_by_context(
         opened.append((label, one))
     curves, notes = [], []
     for label, one in opened:
-        with one.trainer() as trainer:
-            loss = context_loss(trainer, one.prepared, one.split, contexts, positions)
+        loss = context_loss(one.prepared, one.split, one.accelerator, contexts, positions)
         fingerprint = one.prepared.splits.hashes[one.split]
         curves.append(Curve(label, one.split, fingerprint, loss))
         notes += [f"{label}: {note}" for note in one.notes]
@@ -170,16 +161,21 @@ def _open(name: str, recipe: Recipe, split: str | None) -> Opened:
     if split not in there:
         raise ValueError(f"{name} has no {split} data; --split {' or '.join(there)}")
     saved = open_saved(name, recipe.model if isinstance(recipe.model, Pretrained) else None)
-    shape = Shape.of(saved.model)
+    shape, objective = Shape.of(saved.model), saved.objective
     # As rows to score even of train: in rows to learn from, documents share blocks.
-    encoded = recipe.task.encode(there[split], saved.tokenizer, shape, training=False)
+    encoded = recipe.task.encode(
+        there[split], saved.tokenizer, shape, objective.names, training=False
+    )
+    args = replace(recipe.training, report_to="none").resolve(
+        recipe.folder,
+        learning_rate=recipe.method.learning_rate,
+        metric=recipe.task.metric,
+        scores=objective.measures,
+        validated=False,
+    )
+    adapted = Adapted(saved.model, (), ())
     prepared = Prepared(
-        recipe,
-        splits,
-        Adapted(saved.model, (), ()),
-        saved.tokenizer,
-        shape,
-        {"train": encoded, split: encoded},  # the trainer wants rows to train on, and trains none
+        recipe, args, splits, objective, adapted, saved.tokenizer, shape, {split: encoded}
     )
     notes = [*splits.warnings, *encoded.warnings]
     assert saved.run is not None

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from finetune import generation
 from finetune.decoding import Decoding
-from finetune.prompts import Prompt, encode_prompts
+from finetune.prompts import encode_prompts
 from finetune.runs import Saved, open_saved
 from finetune.scripts import foreign_script
+from finetune.tasks.asked import Prompt
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from finetune.decoding import Decoding
 from finetune.generation import generate
-from finetune.models.heads import auto_class, stored_head
+from finetune.models.heads import auto_class, stored_ending
 from finetune.models.saving import save_tokenizer, save_weights
 from finetune.runs import PREDICTIONS, Saved, open_saved, read_jsonl
 from finetune.shape import Shape
@@ -125,7 +125,7 @@ def prove(
 
     config = AutoConfig.from_pretrained(folder)
     model = (
-        auto_class(config, stored_head(config)).from_pretrained(folder).eval()
+        auto_class(config, stored_ending(config)).from_pretrained(folder).eval()
     )  # in the dtype of the file
     stored = Saved(model, AutoTokenizer.from_pretrained(folder), None)
     found = Behaviour.of(stored, prompts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from finetune.prepare import Prepared
+from finetune.prepared import Prepared
 from finetune.recipe import Recipe
 from finetune.verbs.run import prepare_training
 
@@ -20,7 +20,8 @@ def plan(recipe: Recipe) -> Prepared:
 
     recipe.training.check()
     splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
-    prepared, args = prepare_training(recipe, splits)
+    prepared = prepare_training(recipe, splits)
+    args = prepared.args
     print_prepared(prepared)
     rows = len(prepared.encoded["train"].rows)
     batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.compatibility import check_arguments
 from finetune.data.splits import scored_split
 from finetune.evaluation.evaluate import (
     Evaluation,
@@ -16,12 +18,14 @@ from finetune.evaluation.evaluate import (
     check,
     evaluate,
     floors,
+    quality,
 )
 from finetune.manifest import describe
 from finetune.models import Pretrained
 from finetune.models.adapter import HEAD
 from finetune.models.saving import save_tokenizer, save_weights
-from finetune.prepare import Prepared, prepare
+from finetune.prepare import prepare
+from finetune.prepared import Prepared
 from finetune.processes import is_first, on_first, start
 from finetune.recipe import Recipe
 from finetune.reports.diagnosis import diagnose
@@ -43,8 +47,6 @@ from finetune.runs import (
 from finetune.strict_json import dumps
 
 if TYPE_CHECKING:
-    from transformers import TrainingArguments
-
     from finetune.data import Splits
     from finetune.training.trainer import FinetuneTrainer
 
@@ -78,7 +80,7 @@ def _run(recipe: Recipe, splits: Splits, identity: str) -> Run:
     from finetune.verbs.push import reserve
 
     folder, repo = recipe.folder, recipe.training.destination
-    prepared, args = prepare_training(recipe, splits)
+    prepared = prepare_training(recipe, splits)
     if repo is not None:
         on_first(lambda: reserve(repo, recipe.training.hub_private_repo))
     examples = {name: len(encoded.examples) for name, encoded in prepared.encoded.items()}
@@ -86,50 +88,42 @@ def _run(recipe: Recipe, splits: Splits, identity: str) -> Run:
     with ExitStack() as held:
         if on_first(lambda: begin(folder, recipe, manifest, held)):
             return Run.read(folder)
-        with named(args, recipe):
-            return _train_and_score(folder, prepared, args)
+        with named(prepared.args, recipe):
+            return _train_and_score(folder, prepared)
 
 
-def prepare_training(recipe: Recipe, splits: Splits) -> tuple[Prepared, TrainingArguments]:
+def prepare_training(recipe: Recipe, splits: Splits) -> Prepared:
     """Everything short of training.
 
     Raises: ValueError for whatever cannot be trained, or not be scored afterwards.
     """
-    from finetune.training.trainer import check_training
-
-    args = recipe.training.resolve(
-        recipe.folder / CHECKPOINTS,
-        learning_rate=recipe.method.learning_rate,
-        metric=recipe.task.metric,
-        validated=splits.validation is not None,
-    )
     prepared = prepare(recipe, splits)
     check(prepared)
-    check_training(prepared, args)
-    return prepared, args
+    check_arguments(prepared)
+    return prepared
 
 
-def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) -> Run:
+def _train_and_score(folder: Path, prepared: Prepared) -> Run:
     from finetune.reports.tables import print_prepared
     from finetune.training.trainer import FinetuneTrainer
 
     if is_first():
         print_prepared(prepared)
-    trainer = FinetuneTrainer(prepared, args)
+    trainer = FinetuneTrainer(prepared)
     scored = scored_split(prepared.encoded)
     before = _before(folder, trainer, prepared, scored)
-    train_seconds = _train(folder, trainer, prepared.recipe.training.seed)
+    train_seconds = _train(folder, trainer, prepared)
     if trainer.is_fsdp_enabled:
         prepared = _whole(prepared, trainer)
     on_first(lambda: _save_model(folder / MODEL, prepared))
     evaluation = Evaluation({}, [])
     if scored is not None:
-        evaluation = evaluate(trainer, prepared, scored)
+        evaluation = evaluate(prepared, scored, trainer.accelerator)
         trainer.check_loss(evaluation.quality["loss"]["value"], f"the {scored} loss")
     steps, planned = trainer.state.global_step, trainer.state.max_steps
     metrics: dict[str, Any] = {
         "quality": evaluation.quality,
-        "validation": _best(trainer),
+        "validation": _best(trainer, prepared.objective.measures),
         "stopped_early": {"step": steps, "of": planned} if steps < planned else None,
         "untouched": before["untouched"],
         "floors": before["floors"],
@@ -142,19 +136,20 @@ def _train_and_score(folder: Path, prepared: Prepared, args: TrainingArguments) 
     return replace(trained, metrics=metrics)
 
 
-def _train(folder: Path, trainer: FinetuneTrainer, seed: int) -> float:
+def _train(folder: Path, trainer: FinetuneTrainer, prepared: Prepared) -> float:
     """Trains from the newest sound checkpoint. Gives the seconds, those before it counted in."""
     from accelerate.utils import set_seed
 
-    from finetune.training.trainer import History
+    from finetune.training.history import History
 
     checkpoint = on_first(lambda: sound_checkpoint(folder / CHECKPOINTS))
-    history = History(folder / HISTORY, resumed_from=checkpoint)
+    metric = prepared.objective.measures[prepared.recipe.task.metric]
+    history = History(folder / HISTORY, metric, resumed_from=checkpoint)
     trainer.add_callback(history)
     if checkpoint is not None and is_first():
         print(f"resumes from {checkpoint.name}", flush=True)
     # Whatever was drawn before, training starts from the seed; dropout differs between processes.
-    set_seed(seed, device_specific=True)
+    set_seed(prepared.recipe.training.seed, device_specific=True)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     return history.seconds()
 
@@ -235,7 +230,7 @@ def _before(
     # With a head that is new, or nothing but new weights, it would only guess.
     if scored is not None and not prepared.fresh:
         with untouched_model(prepared):
-            untouched = evaluate(trainer, prepared, scored).quality
+            untouched = evaluate(prepared, scored, trainer.accelerator).quality
         if not isfinite(untouched["loss"]["value"]):
             raise ValueError(
                 f"the model's {scored} loss is not a finite number before any training: its "
@@ -244,11 +239,14 @@ def _before(
 
     def scores_before() -> dict[str, dict[str, Any]]:
         lowest = {} if scored is None else floors(prepared, scored)
+        metric = prepared.recipe.task.metric
         values: dict[str, dict[str, Any]] = {
             "untouched": untouched,
-            "floors": {name: floor.quality for name, floor in lowest.items()},
+            "floors": {name: quality(scores, scored or "") for name, scores in lowest.items()},
             "floor_statistics": {
-                name: floor.statistics for name, floor in lowest.items() if floor.statistics
+                name: scores[metric].statistics
+                for name, scores in lowest.items()
+                if metric in scores
             },
         }
         write_json(file, values)
@@ -288,7 +286,7 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
         config.revision = prepared.recipe.model.revision
         # "auto" would ask the Hub about the base; no method of ours resizes its embeddings.
         save_weights(model, folder, save_embedding_layers=False)
-        write_json(folder / HEAD, asdict(shape.head))
+        write_json(folder / HEAD, prepared.objective.to_dict())
     elif isinstance(model, PairedElectraForPreTraining):
         save_tokenizer(tokenizer, model.save_parts(folder), shape.max_tokens)
     else:
@@ -308,15 +306,13 @@ def _kept(trainer: FinetuneTrainer) -> int | None:
     return int(Path(best).name.rpartition("-")[2])
 
 
-def _best(trainer: FinetuneTrainer) -> dict[str, Any]:
+def _best(trainer: FinetuneTrainer, names: Iterable[str]) -> dict[str, Any]:
     """The validation scores of the kept weights."""
     points = [point for point in trainer.state.log_history if "eval_loss" in point]
     if not points:
         return {}
     kept = _kept(trainer)
     best = next((point for point in points if point["step"] == kept), points[-1])
-    shown = ("loss", "bits_per_byte", "accuracy", "macro_f1", "entity_f1")
-    names = [name for name in shown if f"eval_{name}" in best]
     values = {name: best[f"eval_{name}"] for name in names}
     return {**values, "step": best["step"], "epoch": best["epoch"]}
 

@@ -14,7 +14,8 @@ from datasets import Dataset
 from finetune import Completion, Data, LanguageModeling, Pretrained, Recipe, Training
 from finetune.data.augment import BLANK, Change, augmented, change
 from finetune.evaluation.evaluate import floors
-from finetune.prepare import Prepared, prepare
+from finetune.prepare import prepare
+from finetune.prepared import Prepared
 from tests.conftest import WORDS, build, tokenizer
 
 TEXT = "The quick brown fox,  jumps over\na lazy dog !"  # ten words

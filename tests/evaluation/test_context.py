@@ -25,8 +25,9 @@ from finetune import (
 )
 from finetune.evaluation import context as module
 from finetune.evaluation.context import ContextLoss, check_context, context_loss
-from finetune.prepare import Prepared, prepare
-from finetune.training.trainer import FinetuneTrainer
+from finetune.evaluation.forward import lone_accelerator
+from finetune.prepare import prepare
+from finetune.prepared import Prepared
 from tests.conftest import WORDS, build, tokenizer
 
 CONTEXTS = (1, 3, 8)
@@ -76,10 +77,7 @@ def prepared(folder: Path, name: str, method: Any, block_size: int = 16) -> Prep
 
 
 def measured(made: Prepared, contexts: Any = CONTEXTS, positions: int = 30) -> ContextLoss:
-    args = made.recipe.training.resolve(
-        made.recipe.folder, learning_rate=1.0, metric="loss", validated=False
-    )
-    return context_loss(FinetuneTrainer(made, args), made, "train", contexts, positions)
+    return context_loss(made, "train", lone_accelerator(), contexts, positions)
 
 
 def expected(made: Prepared, documents: list[list[int]], contexts: Any) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap  # type: ignore[import-untyped]  # ships no types
 
-from finetune.evaluation.paired import difference, of_rows
+from finetune.evaluation.paired import difference
 from finetune.scores.entities import EntityF1
 from finetune.scores.labels import LabelF1
 from finetune.scores.likelihood import LIKELIHOOD_SCORES
@@ -59,12 +59,10 @@ def test_runs_that_differ_widen_the_interval() -> None:
     assert wide.high - wide.low > 1.3 * (calm.high - calm.low)
 
 
-def test_each_task_s_metric_is_found_again_in_the_rows_of_predictions() -> None:
+def test_a_score_finds_its_statistics_again_in_the_rows_of_predictions() -> None:
     row = {"nats": 3.0, "tokens": 2, "bytes": 4, "statistics": {"macro_f1": [0, 1, 0, 1, 1, 0]}}
-    score, statistics = of_rows("bits_per_byte", [row])
-    assert (score, statistics) == (LIKELIHOOD_SCORES["bits_per_byte"], [[3.0, 2.0, 4.0]])
-    assert of_rows("macro_f1", [row]) == (F1, [[0, 1, 0, 1, 1, 0]])
-    rows = [{"statistics": {"entity_f1": [1, 2, 3]}}]
-    score, statistics = of_rows("entity_f1", rows)
-    assert isinstance(score, EntityF1)
-    assert score.aggregate(statistics) == pytest.approx(40)
+    assert LIKELIHOOD_SCORES["bits_per_byte"].of_record(row) == [3.0, 2.0, 4.0]
+    assert F1.of_record(row) == [0, 1, 0, 1, 1, 0]
+    entity_f1 = EntityF1("entity_f1", ())
+    statistics = entity_f1.of_record({"statistics": {"entity_f1": [1, 2, 3]}})
+    assert entity_f1.aggregate([statistics]) == pytest.approx(40)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from finetune.shape import Head
+from finetune.objectives import Classes
 from tests.conftest import WORDS, build, tokenizer
 
 BART = {
@@ -61,4 +61,4 @@ def logits(model: Any) -> torch.Tensor:
     return found
 
 
-CLASSES = Head("classes", ("a", "b", "c"))
+CLASSES = Classes(("a", "b", "c"))

@@ -22,9 +22,9 @@ from finetune import Classification, Full, LoRA, Partial, Pretrained, PromptTuni
 from finetune.batching import Collate
 from finetune.cli import main
 from finetune.methods import Method
+from finetune.objectives.base import mean_nats
 from finetune.prepare import prepare
 from finetune.recipe import Recipe
-from finetune.training.loss import label_nats, mean_nats
 from finetune.verbs.predict import predict
 from tests import label_runs
 from tests.conftest import TEXT
@@ -126,9 +126,9 @@ def test_the_encoder_is_the_checkpoints_and_the_new_head_trains_under_every_meth
     optimizer = torch.optim.AdamW(weights, lr=0.01)
     for start_row in (0, 12):
         batch = collate(rows[start_row : start_row + 12])
-        nats, scored, _ = label_nats(model, batch, prepared.shape.head)
+        term = prepared.objective.nats(model, batch)["loss"]
         optimizer.zero_grad()
-        mean_nats(nats, scored.sum()).backward()  # type: ignore[no-untyped-call]  # torch's
+        mean_nats(term.nats, term.scored.sum()).backward()  # type: ignore[no-untyped-call]  # torch's
         optimizer.step()
     moved = {name for name, now in model.named_parameters() if not torch.equal(now, start[name])}
     assert moved == set(prepared.adapted.trained)

@@ -8,22 +8,22 @@ from pathlib import Path
 import pytest
 
 from finetune.models import Pretrained
-from finetune.shape import Head
+from finetune.objectives import Objective, Tags, Text, objective_of
 from tests.models.checkpoints import CLASSES, saved
 
-TAGS = replace(CLASSES, kind="tags")
+TAGS = Tags(CLASSES.names)
 
 
-@pytest.mark.parametrize("head", [Head(), CLASSES, TAGS], ids=lambda head: head.kind)
+@pytest.mark.parametrize("head", [Text(), CLASSES, TAGS], ids=lambda head: type(head).__name__)
 def test_a_checkpoint_loads_with_the_head_it_was_saved_with(
-    kind: str, head: Head, tmp_path: Path
+    kind: str, head: Objective, tmp_path: Path
 ) -> None:
     first = Pretrained(str(saved(kind, tmp_path / "base"))).load((), head)
     first.model.save_pretrained(tmp_path / "again")
     first.tokenizer.save_pretrained(str(tmp_path / "again"))
     again = Pretrained(str(tmp_path / "again")).load()
     assert type(again.model) is type(first.model)
-    assert Head.of(again.model) == head
+    assert objective_of(again.model) == head
 
 
 def test_the_same_classes_in_another_order_are_refused(tmp_path: Path) -> None:

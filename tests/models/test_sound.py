@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from finetune.methods import LoRA
 from finetune.models import Pretrained
+from finetune.objectives import Classes, Masked, Text
 from finetune.runs import open_saved
-from finetune.shape import Head
 from tests.conftest import build, build_on_bert_tokens, tokenizer
 from tests.models.checkpoints import CLASSES, IDS, saved
 
@@ -55,7 +55,7 @@ def test_a_checkpoint_that_does_not_fill_the_model_is_refused(kind: str, tmp_pat
         (str(tmp_path / "broken"), r"holds 2 numbers that are NaN or infinite, in 2 tensors"),
     ):
         # Used as it is, trained to write, and with a new head: what is wrong is not in the head.
-        for head in (None, Head(), CLASSES):
+        for head in (None, Text(), CLASSES):
             with pytest.raises(ValueError, match=message) as caught:
                 Pretrained(folder).load((), head)
             assert str(caught.value).startswith(f"model {folder!r} ")
@@ -81,10 +81,10 @@ def test_only_the_head_of_a_task_may_be_new(kind: str, tmp_path: Path, logged: l
     assert Pretrained(str(folder)).load().fresh == frozenset()
     assert Pretrained(three).load().fresh == frozenset()
     assert Pretrained(three).load((), CLASSES).fresh == frozenset()
-    fewer = Pretrained(three).load((), Head("classes", ("a", "b"))).fresh
+    fewer = Pretrained(three).load((), Classes(("a", "b"))).fresh
     assert fewer
     assert fewer <= loaded.fresh
-    assert Pretrained(three).load((), Head()).fresh == frozenset()  # its head is tied
+    assert Pretrained(three).load((), Text()).fresh == frozenset()  # its head is tied
     lacking = without(tmp_path / "three", head)
     assert Pretrained(lacking).load((), CLASSES).fresh == loaded.fresh
     with pytest.raises(ValueError, match=f"lacks .*{head}.*saved without the head of a .*train it"):
@@ -97,7 +97,7 @@ def test_a_pooler_is_part_of_berts_head_and_embeddings_are_not(tmp_path: Path) -
     fresh = Pretrained(str(folder)).load((), CLASSES).fresh
     names = ("bert.pooler.dense", "classifier")
     assert fresh == {f"{name}.{kind}" for name in names for kind in ("weight", "bias")}
-    assert Pretrained(str(folder)).load((), Head("masked")).fresh == frozenset()
+    assert Pretrained(str(folder)).load((), Masked()).fresh == frozenset()
     weights = load_file(folder / "model.safetensors")
     weights["bert.embeddings.segment_embeddings.weight"] = torch.ones(2, 32)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

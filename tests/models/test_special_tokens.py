@@ -12,7 +12,8 @@ from datasets import Dataset
 from transformers import AutoTokenizer, pipeline
 
 from finetune.models import Pretrained, Scratch
-from finetune.shape import Head, Shape
+from finetune.objectives import Classes
+from finetune.shape import Shape
 from finetune.tasks import Completion
 from tests.conftest import build_on_bert_tokens
 from tests.models.checkpoints import CONFIGS, saved
@@ -64,7 +65,7 @@ def test_on_berts_tokens_a_text_ends_in_the_separator_and_a_prompt_does_not(
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "lstm"])
 def test_a_pipeline_on_berts_tokens_says_what_the_model_does(kind: str, tmp_path: Path) -> None:
     folder = build_on_bert_tokens("gpt2" if kind == "lstm" else kind, tmp_path / "base")
-    head = Head("classes", ("no", "yes"))
+    head = Classes(("no", "yes"))
     made = (
         Scratch("lstm", CONFIGS["lstm"], tokenizer=folder) if kind == "lstm" else Pretrained(folder)
     )

@@ -9,6 +9,8 @@ import pytest
 
 from finetune import Completion, Data, LoRA, Pretrained, Recipe, Run
 from finetune.methods import Full, Method
+from finetune.models.adapter import HEAD
+from finetune.objectives import Text
 from finetune.reports.card import card
 from finetune.runs import write_json
 from tests.conftest import build, tokenizer
@@ -43,6 +45,7 @@ def finished(folder: Path, method: Method) -> Run:
         values = {"peft_type": "LORA", "task_type": "CAUSAL_LM"}
         values["base_model_name_or_path"] = "tiny-gpt2"
         write_json(run.model_folder / "adapter_config.json", values)
+        write_json(run.model_folder / HEAD, Text().to_dict())
     write_json(folder / "manifest.json", manifest)
     return run
 

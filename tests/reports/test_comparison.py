@@ -15,6 +15,7 @@ from finetune.evaluation.paired import Difference
 from finetune.reports import tables
 from finetune.reports.comparison import (
     Choice,
+    Comparison,
     Row,
     Scores,
     cautions_of,
@@ -24,6 +25,9 @@ from finetune.reports.comparison import (
     verdict,
     write_comparison,
 )
+from tests.conftest import build
+
+LABELS = {name: name.replace("_", " ") for name in ("loss", "bits_per_byte", "chrf", "rougeL")}
 
 
 def test_a_narrow_terminal_shows_whole_names_and_means_without_their_spread(
@@ -35,7 +39,7 @@ def test_a_narrow_terminal_shows_whole_names_and_means_without_their_spread(
     rows = [Row(f"mine/gpt2_feed_forward_{number}", 3, scores, cost) for number in (1, 2)]
     for width, spread in ((80, False), (200, True)):
         monkeypatch.setattr(tables, "console", Console(width=width))
-        print_comparison(rows, None)
+        print_comparison(Comparison(rows, LABELS))
         shown = capsys.readouterr().out
         assert " gpt2_feed_forward_2 " in shown
         assert "7,000,000" in shown
@@ -63,10 +67,11 @@ def test_the_verdict_says_better_or_worse_by_the_metric_s_own_direction(
     choice = Choice("mine/last", 3, "macro_f1", higher, 90.0, "test", 88.5, 3, "majority", 87.0)
     choice = replace(choice, against=Difference(value, low, high))
     rows = [Row("mine/last", 3, {}, {"train_seconds": 1.0})]
-    text = verdict(choice, rows)
+    comparison = Comparison(rows, {"macro_f1": "macro F1"})
+    text = verdict(comparison, choice)
     assert text.startswith("Best on validation of 3 arms: last, macro F1 90. On test it has 88.5")
     assert text.endswith(f"{says}.")
-    one_seed = verdict(replace(choice, seeds=1), rows)
+    one_seed = verdict(comparison, replace(choice, seeds=1))
     assert one_seed == f"{text} It is one seed: how far seeds differ is not in the interval."
 
 
@@ -82,6 +87,7 @@ def handmade(folder: Path, arm: str, hashes: dict[str, str], split: str, n: int)
     statistics = {"floor_statistics": {"unigram": [[8.0, 1.0, 2.0]] * n}}
     (run.folder / "before.json").write_text(json.dumps(statistics))
     (run.folder / "manifest.json").write_text(json.dumps({"split_hashes": hashes}))
+    build("gpt2").config.save_pretrained(str(run.model_folder))
     row = {"nats": 9.0, "tokens": 1, "bytes": 2}
     (run.folder / "predictions.jsonl").write_text(f"{json.dumps(row)}\n" * n)
     return run
@@ -102,7 +108,7 @@ def test_no_interval_is_given_where_it_would_mean_nothing(tmp_path: Path) -> Non
         choice = chosen([handmade(tmp_path, f"arm{number}", hashes, split, n)])
         assert choice is not None
         assert (choice.against is None) == (reason is not None)
-        text = verdict(choice, [])
+        text = verdict(Comparison([], LABELS), choice)
         assert text.startswith("Best on validation: mine/arm")
         assert ("shown" in text) == (reason is None)
         if reason is not None:
@@ -125,7 +131,7 @@ def test_arms_that_learn_from_other_rows_or_from_the_scored_rows_are_named(tmp_p
         "the arms were not all trained on the same rows: mine/three; mine/four, mine/five",
     ]
     assert cautions_of(others) == cautions
-    write_comparison([], None, "somewhere", cautions, tmp_path)
+    write_comparison(Comparison([], LABELS, cautions=tuple(cautions)), tmp_path)
     assert f"Caution: {cautions[0]}.\n" in (tmp_path / "compare.md").read_text()
     assert json.loads((tmp_path / "compare.json").read_text())["cautions"] == cautions
 
@@ -158,8 +164,9 @@ def test_an_arm_below_a_floor_is_marked_in_every_table(
     marked = {row.name: row.below for row in rows}
     low, high = ("loss",) * higher, ("loss",) * (not higher)
     assert marked == {"majority (floor)": (), "mine/low": low, "mine/high": high}
-    print_comparison(rows, None)
-    write_comparison(rows, None, "somewhere", [], tmp_path)
+    comparison = Comparison(rows, LABELS)
+    print_comparison(comparison)
+    write_comparison(comparison, tmp_path)
     shown = capsys.readouterr().out
     for text in (shown, (tmp_path / "compare.md").read_text()):
         assert ("1.25 ± 0.35*" in text) == higher

@@ -9,17 +9,30 @@ import pytest
 from rich.console import Console
 
 from finetune.reports import tables
-from finetune.reports.tables import as_markdown, number, print_scores, print_table, shown, status
+from finetune.reports.tables import (
+    as_markdown,
+    labels_of,
+    number,
+    print_scores,
+    print_table,
+    status,
+)
 
 
-def test_metrics_are_shown_in_one_order_under_their_names_and_f1_by_class_last() -> None:
-    quality = {"f1_a|b": 1, "accuracy": 1, "loss": 1}
-    assert shown([quality, {"chrf": 1}]) == {
-        "loss": "loss",
-        "chrf": "chrF",
-        "accuracy": "accuracy",
-        "f1_a|b": "F1 of a|b",
+def test_scores_are_shown_in_their_order_under_their_own_labels() -> None:
+    quality = {
+        "loss": {"value": 1.0, "label": "loss"},
+        "their_own": {"value": 2.0, "label": "Their own score"},
+        "f1_a|b": {"value": 3.0, "label": "F1 of a|b"},
     }
+    assert labels_of([quality, {"chrf": {"value": 1.0, "label": "chrF"}}]) == {
+        "loss": "loss",
+        "their_own": "Their own score",
+        "f1_a|b": "F1 of a|b",
+        "chrf": "chrF",
+    }
+    # A run of an earlier version has no labels.
+    assert labels_of([{"exact_match": {"value": 1.0}}]) == {"exact_match": "exact match"}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +56,8 @@ def test_the_first_version_of_a_table_that_fits_is_printed_or_else_the_last(
 
 def test_scores_of_several_runs_have_a_column_each(capsys: pytest.CaptureFixture[str]) -> None:
     entry = {"value": 1.5, "split": "test", "n": 9}
-    print_scores([("one", {"loss": entry}), ("two", {"loss": entry, "chrf": entry})])
+    chrf = entry | {"label": "chrF"}
+    print_scores([("one", {"loss": entry}), ("two", {"loss": entry, "chrf": chrf})])
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["one", "two"] in lines
     assert ["loss", "1.5", "1.5"] in lines

@@ -10,7 +10,6 @@ from jinja2 import TemplateError
 from finetune import Completion
 from finetune.models.tokenizers import train_tokenizer, train_word_tokenizer
 from finetune.shape import Shape
-from finetune.tasks.chat_template import chat_template
 from tests.conftest import TEXT, tokenizer
 
 CAUSAL = Shape(encoder_decoder=False, max_tokens=64, prompt_tokens=0)
@@ -47,35 +46,34 @@ def test_it_gives_the_ids_of_the_prompt(name: str) -> None:
     shape = Shape(encoder_decoder=name == "t5", max_tokens=None, prompt_tokens=0)
     for prompt in PROMPTS:
         task = Completion(prompt=prompt)
-        template = chat_template(task, tok, shape)
+        template = task.chat_template(tok, shape)
         assert template is not None
         for content in CONTENTS:
-            expected, _ = task.prompt_ids({"source": content}, tok, shape)
+            expected, _ = task.template.ids({"source": content}, tok, shape)
             assert ids(tok, template, content) == expected
 
 
 def test_a_limit_that_cuts_prompts_changes_nothing() -> None:
     task = Completion(prompt=PROMPTS[2], max_prompt_tokens=4)
     full = Completion(prompt=PROMPTS[2])
-    assert chat_template(task, tokenizer("gpt2"), CAUSAL) == chat_template(
-        full, tokenizer("gpt2"), CAUSAL
-    )
+    tok = tokenizer("gpt2")
+    assert task.chat_template(tok, CAUSAL) == full.chat_template(tok, CAUSAL)
 
 
 def test_several_columns_make_no_template() -> None:
     task = Completion(prompt="{context} {question}")
-    assert chat_template(task, tokenizer("gpt2"), CAUSAL) is None
+    assert task.chat_template(tokenizer("gpt2"), CAUSAL) is None
 
 
 def test_a_tokenizer_that_would_read_another_prompt_gets_no_template() -> None:
     words = train_word_tokenizer([TEXT], 50)  # a newline at the end is its end of text
-    assert chat_template(Completion(prompt="{source}"), words, CAUSAL) is None
-    assert chat_template(Completion(prompt="{source} ?"), words, CAUSAL) is not None
+    assert Completion(prompt="{source}").chat_template(words, CAUSAL) is None
+    assert Completion(prompt="{source} ?").chat_template(words, CAUSAL) is not None
 
 
 def test_a_message_in_parts_is_their_text_and_what_is_no_text_is_refused() -> None:
     tok = tokenizer("gpt2")
-    template = chat_template(Completion(), tok, CAUSAL)
+    template = Completion().chat_template(tok, CAUSAL)
     assert template is not None
     parts = [{"type": "text", "text": "the "}, {"type": "text", "text": "fox"}]
     assert ids(tok, template, parts) == ids(tok, template, "the fox")

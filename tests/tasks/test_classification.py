@@ -12,8 +12,9 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from finetune import Classification, Data, Scratch
 from finetune.data import Splits
-from finetune.shape import Head, Shape
-from finetune.tasks.encoded import Encoded
+from finetune.objectives import Classes
+from finetune.objectives.examples import Encoded
+from finetune.shape import Shape
 from tests.conftest import tokenizer
 
 SHAPE = Shape(encoder_decoder=False, max_tokens=16, prompt_tokens=0)
@@ -41,16 +42,16 @@ def rows(*labels: Any) -> list[dict[str, Any]]:
     return [{"text": f"text {n}", "label": label} for n, label in enumerate(labels)]
 
 
-def head(folder: Path, train: Sequence[Any], validation: Sequence[Any], **task: Any) -> Head:
+def head(folder: Path, train: Sequence[Any], validation: Sequence[Any], **task: Any) -> Classes:
     made = Classification(**task)
-    return made.head(splits(folder, train, validation, made))
+    return made.objective(splits(folder, train, validation, made))
 
 
 def encoded(folder: Path, train: Sequence[Any], kind: str, **task: Any) -> Encoded:
     made = Classification(**task)
     loaded = splits(folder, train, train[:1], made)
-    shape = Shape(kind == "t5", 16, 0, head=made.head(loaded))
-    return made.encode(loaded.train, tokenizer(kind), shape, training=True)
+    shape, names = Shape(kind == "t5", 16, 0), made.objective(loaded).names
+    return made.encode(loaded.train, tokenizer(kind), shape, names, training=True)
 
 
 def test_names_are_sorted_and_numbers_by_their_value(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_the_hubs_numbered_classes_have_their_declared_names(tmp_path: Path) -> 
     of.to_parquet(str(folder / "train-00000.parquet"))
     task = Classification()
     loaded = Data(str(folder), train="train", validation_fraction=0.0).load(task.inputs)
-    assert task.head(loaded).names == ("bad", "good")
+    assert task.objective(loaded).names == ("bad", "good")
 
 
 WRONG: list[tuple[Sequence[Any], Sequence[Any], dict[str, Any], str]] = [
@@ -106,7 +107,7 @@ def test_a_csv_from_a_spreadsheet_just_works(ends: str, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_bytes(text.encode())
     task = Classification()
     data = Data(train=str(tmp_path / "rows.csv"), validation_fraction=0.0)
-    assert task.head(data.load(task.inputs)).names == ("ham", "spam")
+    assert task.objective(data.load(task.inputs)).names == ("ham", "spam")
 
 
 def test_rows_carry_the_number_of_their_class_or_one_for_each(tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_settings_that_cannot_be_are_refused() -> None:
 def test_a_bert_from_scratch_reads_its_texts_between_cls_and_sep() -> None:
     config = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     model = Scratch("bert", config | {"intermediate_size": 8}, vocab_size=300)
-    tok = model.load(["the fox"], Head("classes", ("a", "b"))).tokenizer
+    tok = model.load(["the fox"], Classes(("a", "b"))).tokenizer
     tokens = tok.convert_ids_to_tokens(tok("fox")["input_ids"])
     assert (tokens[0], tokens[-1]) == ("[CLS]", "[SEP]")
     assert tok.pad_token_id == 0

@@ -13,11 +13,12 @@ from transformers import ByT5Tokenizer
 from finetune.data import Data
 from finetune.methods import PromptTuning
 from finetune.models import Scratch
+from finetune.objectives import Choices, Text
+from finetune.objectives.examples import IGNORED, Encoded
 from finetune.prepare import prepare
 from finetune.recipe import Recipe
-from finetune.shape import Head, Shape
+from finetune.shape import Shape
 from finetune.tasks import Completion
-from finetune.tasks.encoded import IGNORED, Encoded
 from tests.conftest import WORDS, build, tokenizer
 
 CAUSAL = Shape(encoder_decoder=False, max_tokens=128, prompt_tokens=0)
@@ -224,7 +225,7 @@ def test_tokenizers_that_do_not_tell_where_tokens_stand_cut_as_well() -> None:
 def test_limits_are_the_tasks_or_what_the_model_has_room_for(
     task: Completion, shape: Shape, limits: tuple[int, int]
 ) -> None:
-    assert task.limits(shape) == limits
+    assert task.template.limits(shape) == limits
 
 
 @pytest.mark.parametrize(
@@ -243,7 +244,7 @@ def test_limits_that_do_not_fit_the_model_are_refused(
 ) -> None:
     message = r"task.max_prompt_tokens \d+ and task.max_completion_tokens \d+ do not fit the 128"
     with pytest.raises(ValueError, match=message):
-        task.limits(Shape(encoder_decoder, 128, 0))
+        task.template.limits(Shape(encoder_decoder, 128, 0))
 
 
 @pytest.mark.parametrize(
@@ -258,7 +259,7 @@ def test_limits_that_do_not_fit_the_model_are_refused(
 def test_limits_that_leave_no_token_are_refused(task: Completion) -> None:
     for shape in (CAUSAL, BOTH):
         with pytest.raises(ValueError, match="at least 1 token, a completion 2"):
-            task.limits(shape)
+            task.template.limits(shape)
 
 
 def test_a_template_longer_than_the_limit_is_refused(kind: str) -> None:
@@ -314,23 +315,31 @@ def test_a_column_that_the_data_lack_is_refused_with_those_there_are(tmp_path: P
 # ------------------------------------------------------------------------------ one of few
 
 FEW = Completion("{text} :", " {label}", choices=True)
+NAMES = ("fox", "fox dog")
 
 
-def choose(task: Completion, kind: str, labels: Any, *, training: bool, **shape: Any) -> Encoded:
+def choose(
+    task: Completion,
+    kind: str,
+    labels: Any,
+    *,
+    training: bool,
+    names: tuple[str, ...] = NAMES,
+    **shape: Any,
+) -> Encoded:
     split = Dataset.from_dict({"text": [f"text {n}" for n in range(len(labels))], "label": labels})
-    given: dict[str, Any] = {"head": Head(names=("fox", "fox dog")), "max_tokens": 128} | shape
+    given: dict[str, Any] = {"max_tokens": 128} | shape
     made = Shape(encoder_decoder=kind == "t5", prompt_tokens=0, **given)
-    return task.encode(split, tokenizer(kind), made, training=training)
+    return task.encode(split, tokenizer(kind), made, names, training=training)
 
 
 def test_a_row_is_learned_with_its_own_label_and_scored_with_each(kind: str) -> None:
     learned = choose(FEW, kind, ["fox dog", "fox"], training=True)
     assert [words(kind, row).strip() for row in learned.rows["labels"]] == ["fox dog", "fox"]
-    assert learned.choices == ()
+    assert learned.rows["row"][:] == [0, 1]
     assert learned.notes == ("fox 1, fox dog 1",)
     scored = choose(FEW, kind, ["fox dog", "fox"], training=False)
-    assert scored.choices == ("fox", "fox dog")
-    assert scored.rows["row"][:] == [0, 0, 1, 1]
+    assert scored.rows["row"][:] == [0, 1, 2, 3]
     assert [words(kind, row).strip() for row in scored.rows["labels"]] == ["fox", "fox dog"] * 2
     end = tokenizer(kind).eos_token_id  # which tells a choice from one that begins with it
     assert all(row[-1] == end for row in scored.rows["labels"])
@@ -338,20 +347,20 @@ def test_a_row_is_learned_with_its_own_label_and_scored_with_each(kind: str) -> 
     assert scored.examples[0].input == "text 0"
 
 
-def labelled(folder: Path, train: list[Any], validation: list[Any]) -> Head:
+def labelled(folder: Path, train: list[Any], validation: list[Any]) -> Text | Choices:
     for name, labels in (("train", train), ("validation", validation)):
         rows = [json.dumps({"text": f"{name} {n}", "label": v}) for n, v in enumerate(labels)]
         (folder / f"{name}.jsonl").write_text("\n".join(rows))
     data = Data(train=str(folder / "train.jsonl"), validation=str(folder / "validation.jsonl"))
     splits = data.load(FEW.inputs)
     splits.require(FEW.columns)
-    return FEW.head(splits)
+    return FEW.objective(splits)
 
 
 def test_choices_are_the_labels_of_training_and_others_are_named_with_file_and_row(
     tmp_path: Path,
 ) -> None:
-    assert labelled(tmp_path, ["spam", "ham", "spam"], ["ham"]) == Head(names=("ham", "spam"))
+    assert labelled(tmp_path, ["spam", "ham", "spam"], ["ham"]) == Choices(("ham", "spam"))
     assert labelled(tmp_path, [10, 9], [9]).names == ("9", "10")
     with pytest.raises(ValueError, match=r"validation\.jsonl, line 2: label 'eggs' is not one of"):
         labelled(tmp_path, ["spam", "ham"], ["ham", "eggs"])
@@ -364,8 +373,8 @@ def test_choices_are_the_labels_of_training_and_others_are_named_with_file_and_r
 def test_numbered_labels_are_learned_by_their_declared_names(kind: str) -> None:
     features = Features({"text": Value("string"), "label": ClassLabel(names=["fox", "fox dog"])})
     split = Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features)
-    shape = Shape(kind == "t5", 128, 0, head=Head(names=("fox", "fox dog")))
-    rows = FEW.encode(split, tokenizer(kind), shape, training=True).rows
+    shape = Shape(kind == "t5", 128, 0)
+    rows = FEW.encode(split, tokenizer(kind), shape, NAMES, training=True).rows
     assert [words(kind, row).strip() for row in rows["labels"]] == ["fox dog", "fox"]
     assert list(FEW.texts(split)) == ["a : fox dog", "b : fox"]
 
@@ -374,11 +383,11 @@ def test_choices_that_cannot_be_told_apart_or_do_not_fit_are_refused(kind: str) 
     short = Completion("{text} :", " {label}", max_completion_tokens=2, choices=True)
     with pytest.raises(ValueError, match=r"max_completion_tokens 2: 'fox.*a choice cannot be cut"):
         choose(short, kind, ["fox"], training=True)
-    same = Head(names=("fox", "fox "))
+    same = ("fox", "fox ")
     with pytest.raises(ValueError, match="'fox' and 'fox ' are the same tokens"):
-        choose(FEW, "t5", ["fox"], training=True, head=same)
+        choose(FEW, "t5", ["fox"], training=True, names=same)
     with pytest.raises(ValueError, match="the model was trained without"):
-        choose(FEW, kind, ["fox"], training=True, head=Head())
+        choose(FEW, kind, ["fox"], training=True, names=())
 
 
 def test_templates_that_name_no_one_column_of_labels_are_refused() -> None:

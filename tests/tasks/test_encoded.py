@@ -20,7 +20,7 @@ from finetune import (
     Tagging,
 )
 from finetune.recipe import Task
-from finetune.shape import Head, Shape
+from finetune.shape import Shape
 from finetune.tasks.encoded import unknown
 from finetune.tasks.language_modeling import SENTINELS
 from tests.conftest import tokenizer
@@ -49,10 +49,8 @@ def words() -> PreTrainedTokenizerFast:
     )
 
 
-def shape(head: Head | None = None, *, encoder_decoder: bool = False) -> Shape:
-    return Shape(
-        encoder_decoder=encoder_decoder, max_tokens=64, prompt_tokens=0, head=head or Head()
-    )
+def shape(*, encoder_decoder: bool = False) -> Shape:
+    return Shape(encoder_decoder=encoder_decoder, max_tokens=64, prompt_tokens=0)
 
 
 Rows = list[dict[str, Any]]
@@ -100,19 +98,19 @@ CASES: list[tuple[Task, Rows, Shape, list[str]]] = [
     (
         Completion("{text}", " {label}", choices=True),
         LABELLED,
-        shape(Head(names=NAMES)),
+        shape(),
         [f"1 of 7 input tokens|'狗'|{READS}", f"1 of 4 target tokens|'坏'|{SCORES}"],
     ),
     (
         Classification(),
         LABELLED,
-        shape(Head("classes", NAMES)),
+        shape(),
         [f"1 of 9 input tokens|'狗'|{READS}"],
     ),
     (
         Tagging(),
         TAGGED,
-        shape(Head("tags", ("O", "B-x", "I-x"))),
+        shape(),
         [f"1 of 3 words|'Ann'|{READS}"],
     ),
 ]
@@ -122,7 +120,8 @@ CASES: list[tuple[Task, Rows, Shape, list[str]]] = [
 @pytest.mark.parametrize("training", [True, False])
 def test_every_task_counts_unknown_tokens(case: int, training: bool) -> None:
     task, rows, of, expected = CASES[case]
-    encoded = task.encode(Dataset.from_list(rows), words(), of, training=training)
+    names = ("O", "B-x", "I-x") if rows is TAGGED else NAMES
+    encoded = task.encode(Dataset.from_list(rows), words(), of, names, training=training)
     assert len(encoded.warnings) == len(expected)
     for warning, parts in zip(encoded.warnings, expected, strict=True):
         assert "\n" not in warning
@@ -130,7 +129,9 @@ def test_every_task_counts_unknown_tokens(case: int, training: bool) -> None:
             assert part in warning
     known = tokenizer("t5" if of.encoder_decoder else "gpt2")  # by bytes: knows everything
     if isinstance(task, LanguageModeling | SpanCorruption | Completion | Classification):
-        assert task.encode(Dataset.from_list(rows), known, of, training=training).warnings == ()
+        assert (
+            task.encode(Dataset.from_list(rows), known, of, names, training=training).warnings == ()
+        )
 
 
 class Slow(PreTrainedTokenizerFast):

@@ -9,9 +9,9 @@ import pytest
 from datasets import Dataset
 
 from finetune.models.tokenizers import train_word_tokenizer
+from finetune.objectives.examples import IGNORED, Encoded
 from finetune.shape import Shape
 from finetune.tasks import LanguageModeling, SpanCorruption
-from finetune.tasks.encoded import IGNORED, Encoded
 from finetune.tasks.language_modeling import SENTINELS
 from tests.conftest import WORDS, tokenizer
 

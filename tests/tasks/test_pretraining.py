@@ -12,11 +12,11 @@ import pytest
 from datasets import Dataset
 
 from finetune import MaskedLanguageModeling, ReplacedTokens, SentenceOrder
-from finetune.batching import PADDING
+from finetune.batching import BLANK, PADDING, Rows
 from finetune.models.tokenizers import train_tokenizer
-from finetune.shape import Head, Shape
-from finetune.tasks.encoded import IGNORED, Encoded
-from finetune.training.order import BLANK, Rows
+from finetune.objectives import Masked, Ordered, Replaced
+from finetune.objectives.examples import IGNORED, Encoded
+from finetune.shape import Shape
 from tests.conftest import tokenizer
 from tests.pretraining_runs import documents
 
@@ -278,7 +278,7 @@ def test_impossible_settings_are_refused(make: Any, message: str) -> None:
 
 
 def test_heads_are_told_by_the_class_of_the_model() -> None:
-    assert [task.head(None).kind for task in TASKS] == ["masked", "ordered", "replaced"]  # type: ignore[arg-type]  # unread
-    assert Head("masked").terms == {"masked": 1.0}
-    assert Head("replaced").terms == {"masked": 1.0, "replaced": 50.0}
-    assert not Head("ordered").labels
+    assert [type(task.objective(None)) for task in TASKS] == [Masked, Ordered, Replaced]  # type: ignore[arg-type]  # unread
+    assert Masked().weights == {"masked": 1.0}
+    assert Replaced().weights == {"masked": 1.0, "replaced": 50.0}
+    assert Ordered().names == ()

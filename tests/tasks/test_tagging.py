@@ -12,8 +12,9 @@ import pytest
 from finetune import Data, Tagging
 from finetune.data import Splits
 from finetune.models.tokenizers import train_tokenizer
-from finetune.shape import Head, Shape
-from finetune.tasks.encoded import IGNORED
+from finetune.objectives import Tags
+from finetune.objectives.examples import IGNORED
+from finetune.shape import Shape
 from tests.conftest import WORDS, tokenizer
 from tests.label_runs import tagged
 
@@ -37,8 +38,8 @@ GOOD = [row("B-x", "I-x", "O"), row("O", "B-y")]
 
 def test_names_are_o_and_both_tags_of_every_type_in_training(tmp_path: Path) -> None:
     task = Tagging()
-    found = task.head(splits(tmp_path, GOOD, [row("B-y", "I-y")], task))
-    assert found == Head("tags", ("O", "B-x", "I-x", "B-y", "I-y"))
+    found = task.objective(splits(tmp_path, GOOD, [row("B-y", "I-y")], task))
+    assert found == Tags(("O", "B-x", "I-x", "B-y", "I-y"))
 
 
 WRONG = [
@@ -59,7 +60,7 @@ def test_what_is_wrong_with_tags_is_said_with_file_and_row(
 ) -> None:
     task = Tagging()
     with pytest.raises(ValueError, match=said):
-        task.head(splits(tmp_path, [*GOOD, *wrong], GOOD, task))
+        task.objective(splits(tmp_path, [*GOOD, *wrong], GOOD, task))
 
 
 def test_a_type_that_training_lacks_is_refused(tmp_path: Path) -> None:
@@ -67,16 +68,16 @@ def test_a_type_that_training_lacks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"validation\.jsonl, line 1: of tags the type 'z' is not one"
     ):
-        task.head(splits(tmp_path, GOOD, [row("B-z")], task))
+        task.objective(splits(tmp_path, GOOD, [row("B-z")], task))
     with pytest.raises(ValueError, match="every tag is O"):
-        task.head(splits(tmp_path, [row("O")], [row("O")], task))
+        task.objective(splits(tmp_path, [row("O")], [row("O")], task))
 
 
 def test_an_entity_without_a_beginning_can_be_repaired(tmp_path: Path) -> None:
     task = Tagging(repair=True)
     loaded = splits(tmp_path, [row("I-x", "I-x", "I-y", "O", "I-y")], GOOD[1:], task)
-    shape = Shape(False, 64, 0, head=task.head(loaded))
-    found = task.encode(loaded.train, tokenizer("gpt2"), shape, training=True)
+    shape, names = Shape(False, 64, 0), task.objective(loaded).names
+    found = task.encode(loaded.train, tokenizer("gpt2"), shape, names, training=True)
     assert found.examples[0].labels == ("B-x", "I-x", "B-y", "O", "B-y")
 
 
@@ -85,8 +86,8 @@ def test_a_csv_holds_words_and_tags_with_white_space_between(tmp_path: Path) -> 
     task = Tagging()
     loaded = Data(train=str(tmp_path / "rows.csv"), validation_fraction=0.0).load(task.inputs)
     loaded.require(task.columns)
-    shape = Shape(False, 64, 0, head=task.head(loaded))
-    found = task.encode(loaded.train, tokenizer("gpt2"), shape, training=False)
+    shape, names = Shape(False, 64, 0), task.objective(loaded).names
+    found = task.encode(loaded.train, tokenizer("gpt2"), shape, names, training=False)
     assert found.examples[0].words == ("the", "fox")
     assert found.examples[0].labels == ("O", "B-x")
 
@@ -153,9 +154,8 @@ def test_a_row_labels_the_words_that_it_scores(tmp_path: Path) -> None:
     task = Tagging(max_tokens=6)
     rows = tagged(6)
     loaded = splits(tmp_path, rows, rows[:1], task)
-    shape = Shape(False, 64, 0, head=task.head(loaded))
-    found = task.encode(loaded.train, tokenizer("gpt2"), shape, training=True)
-    names = shape.head.names
+    shape, names = Shape(False, 64, 0), task.objective(loaded).names
+    found = task.encode(loaded.train, tokenizer("gpt2"), shape, names, training=True)
     tags: dict[int, dict[int, str]] = {}
     for entry in found.rows:
         for word, label in zip(entry["words"], entry["labels"], strict=True):

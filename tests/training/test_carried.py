@@ -15,11 +15,12 @@ from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 
 from finetune import Data, LanguageModeling, PromptTuning, Recipe, Run, Scratch, Training, run
+from finetune.batching import BLANK
 from finetune.models import Pretrained
 from finetune.models.lstm import LSTMForCausalLM, LSTMState
 from finetune.prepare import prepare
 from finetune.tasks import language_modeling
-from finetune.training.order import BLANK, Streams
+from finetune.training.order import Streams
 from finetune.training.trainer import FinetuneTrainer
 from tests.conftest import WORDS, build, tokenizer
 

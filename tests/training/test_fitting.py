@@ -33,7 +33,7 @@ from finetune.methods import Method
 from finetune.prepare import prepare
 from finetune.reports.tables import print_result
 from finetune.training.trainer import FinetuneTrainer
-from tests.conftest import WORDS, build, tokenizer
+from tests.conftest import WORDS, build, collected, tokenizer
 
 
 @pytest.fixture
@@ -197,12 +197,11 @@ def trainer_of(
         task=Completion(max_prompt_tokens=8, max_completion_tokens=8),
         data=Data(train=str(tmp_path / "rows.jsonl"), validation_fraction=0.0),
         method=method,
-        training=Training(max_steps=1, learning_rate=0.1, logging_steps=1, **training),
+        training=Training(
+            str(tmp_path / "out"), max_steps=1, learning_rate=0.1, logging_steps=1, **training
+        ),
     )
-    args = recipe.training.resolve(
-        tmp_path / "out", learning_rate=0.1, metric="bits_per_byte", validated=False
-    )
-    return FinetuneTrainer(prepare(recipe), args)
+    return FinetuneTrainer(prepare(recipe))
 
 
 @pytest.mark.parametrize(
@@ -260,7 +259,7 @@ def test_neftune_moves_every_lookup_within_its_bound_in_training_only(
 
     table.copy_(model.get_input_embeddings().weight)
     noise.clear()
-    trainer.row_statistics(trainer._prepared.encoded["train"])
+    collected(trainer)
     assert noise
     assert all(not training and moved == 0 for training, moved, _ in noise)
     model.train()

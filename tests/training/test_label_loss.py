@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,22 @@ import torch
 from torch import Tensor
 
 from finetune import Classification, Full, PromptTuning, Recipe, Tagging
-from finetune.batching import Collate
+from finetune.batching import BLANK, Collate, Rows
 from finetune.methods import Method
-from finetune.prepare import Prepared, prepare
-from finetune.shape import Head
-from finetune.tasks.encoded import IGNORED, Encoded, encoded_rows
-from finetune.training.loss import PLAIN, Objective, label_logits, label_nats
-from finetune.training.order import BLANK, Balanced, Filled, Rows
+from finetune.objectives import Classes, Tags
+from finetune.objectives.base import PLAIN, LossSettings
+from finetune.objectives.examples import IGNORED, Encoded
+from finetune.objectives.labels import label_logits
+from finetune.prepare import prepare
+from finetune.prepared import Prepared
+from finetune.tasks.encoded import encoded_rows
+from finetune.training.order import Balanced, Filled
 from finetune.training.trainer import FinetuneTrainer
+from tests.conftest import collected
 from tests.label_runs import KINDS, recipe, tagged, texts
 
-SINGLE, MULTI = Head("classes", ("a", "b", "c")), Head("classes", ("a", "b", "c"), True)
-TAGS = Head("tags", ("O", "B-x", "I-x"))
+SINGLE, MULTI = Classes(("a", "b", "c")), Classes(("a", "b", "c"), True)
+TAGS = Tags(("O", "B-x", "I-x"))
 STEPS: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no", "optim": "sgd"}
 
 
@@ -38,10 +43,12 @@ class Fixed(torch.nn.Module):
         return self
 
 
-def nats(logits: Tensor, labels: Tensor, head: Head, objective: Objective = PLAIN) -> Tensor:
-    ids = torch.zeros(labels.shape if head.kind == "tags" else (len(labels), 4), dtype=torch.long)
+def nats(
+    logits: Tensor, labels: Tensor, objective: Classes | Tags, settings: LossSettings = PLAIN
+) -> Tensor:
+    ids = torch.zeros(labels.shape if objective is TAGS else (len(labels), 4), dtype=torch.long)
     batch = {"input_ids": ids, "attention_mask": ids, "labels": labels}
-    return label_nats(Fixed(logits), batch, head, objective)[0]
+    return objective.nats(Fixed(logits), batch, settings)["loss"].nats
 
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 0.5], [1.0, 3.0, 0.0]])
@@ -67,11 +74,15 @@ def test_tags_cost_where_a_word_is_and_a_soft_prompts_logits_are_left_out() -> N
     torch.testing.assert_close(found[0], whole)
 
 
-@pytest.mark.parametrize("head", [SINGLE, MULTI])
-def test_focal_loss_is_each_cross_entropy_times_the_square_of_what_is_missing(head: Head) -> None:
-    labels = torch.tensor([[1, 0, 1]] * 3) if head.multi_label else torch.tensor([[0], [1], [2]])
-    found = nats(LOGITS, labels, head, Objective(focus=2.0))
-    if head.multi_label:
+@pytest.mark.parametrize("objective", [SINGLE, MULTI])
+def test_focal_loss_is_each_cross_entropy_times_the_square_of_what_is_missing(
+    objective: Classes,
+) -> None:
+    labels = (
+        torch.tensor([[1, 0, 1]] * 3) if objective.multi_label else torch.tensor([[0], [1], [2]])
+    )
+    found = nats(LOGITS, labels, objective, LossSettings(focus=2.0))
+    if objective.multi_label:
         chances = LOGITS.sigmoid()
         right = torch.where(labels == 1, chances, 1 - chances)
         expected = (-((1 - right) ** 2) * right.log()).sum(1)
@@ -81,19 +92,26 @@ def test_focal_loss_is_each_cross_entropy_times_the_square_of_what_is_missing(he
     torch.testing.assert_close(found[:, 0], expected)
 
 
+def weighted(labels: list[list[int]], objective: Classes) -> LossSettings:
+    """The settings of a task with `imbalance` weights."""
+    rows = encoded_rows([(number, [0], row) for number, row in enumerate(labels)])
+    return replace(objective, imbalance="weights").settings(Encoded(rows, ()), 0.0)
+
+
 def test_weights_are_inverse_frequencies_and_1_on_average() -> None:
     labels = [[0]] * 6 + [[1]] * 3 + [[2]]
-    weights = PLAIN.weighted(labels, SINGLE).weights
+    settings = weighted(labels, SINGLE)
+    weights = settings.class_weights
     assert weights is not None
     assert weights.tolist() == pytest.approx([10 / 18, 10 / 9, 10 / 3])
     assert sum(weights[label].item() for (label,) in labels) == pytest.approx(len(labels))
     many = [[1, 0, 1], [1, 0, 0], [1, 1, 0], [1, 0, 0]]
-    weights = PLAIN.weighted(many, MULTI).weights
+    weights = weighted(many, MULTI).class_weights
     assert weights is not None
     for label in range(3):
         assert sum(weights[row[label], label].item() for row in many) == pytest.approx(4)
     assert weights[:, 1].tolist() == pytest.approx([2 / 3, 2.0])
-    found = nats(LOGITS, torch.tensor([[0], [1], [2]]), SINGLE, PLAIN.weighted(labels, SINGLE))
+    found = nats(LOGITS, torch.tensor([[0], [1], [2]]), SINGLE, settings)
     plain = nats(LOGITS, torch.tensor([[0], [1], [2]]), SINGLE)
     assert (found / plain)[:, 0].tolist() == pytest.approx([10 / 18, 10 / 9, 10 / 3])
 
@@ -101,8 +119,7 @@ def test_weights_are_inverse_frequencies_and_1_on_average() -> None:
 def trained(made: Recipe, folder: Path) -> tuple[float, dict[str, Tensor]]:
     """The first logged loss, and the weights after it."""
     prepared = prepare(made)
-    args = made.training.resolve(folder, learning_rate=1e-2, metric="loss", validated=False)
-    trainer = FinetuneTrainer(prepared, args)
+    trainer = FinetuneTrainer(prepared)
     trainer.train()
     weights = {name: p.detach().clone() for name, p in prepared.model.named_parameters()}
     return trainer.state.log_history[0]["loss"], weights
@@ -151,11 +168,9 @@ def test_the_logged_loss_is_the_mean_over_rows_or_over_words(
     made = recipe("bert", tmp_path, task, rows, **steps)
     logged, _ = trained(made, tmp_path)
     prepared = prepare(made)
-    args = made.training.resolve(tmp_path, learning_rate=1e-12, metric="loss", validated=False)
-    trainer = FinetuneTrainer(prepared, args)
-    total, scored = trainer.row_statistics(prepared.encoded["train"]).sum(axis=0)
-    assert scored == count
-    assert logged == pytest.approx(total / scored, rel=1e-4)
+    results = collected(FinetuneTrainer(prepared))
+    assert results.counts.sum() == count
+    assert logged == pytest.approx(results.loss, rel=1e-4)
 
 
 def test_resampling_reads_every_class_equally_often() -> None:
@@ -189,14 +204,17 @@ def test_resampled_rows_reach_training(tmp_path: Path, monkeypatch: pytest.Monke
 
 def batched_and_alone(prepared: Prepared) -> tuple[list[Tensor], list[Tensor]]:
     """Logits of all rows in one padded batch, and of each alone."""
-    model, head = prepared.model.eval(), prepared.shape.head
+    model = prepared.model.eval()
     rows = list(prepared.encoded["train"].rows)
     collate = Collate(prepared.model)
     with torch.no_grad():
-        together = label_logits(model, collate(rows), head)
-        alone = [label_logits(model, collate([row]), head)[0] for row in rows]
-    if head.kind == "tags":
-        return [of[: len(own)] for of, own in zip(together, alone, strict=True)], alone
+        batch = collate(rows)
+        together = label_logits(model, batch)
+        alone = [label_logits(model, collate([row]))[0] for row in rows]
+    if together.dim() == 3:
+        together = together[:, -batch["input_ids"].shape[1] :]  # without a soft prompt's
+        alone = [own[-len(row["input_ids"]) :] for own, row in zip(alone, rows, strict=True)]
+        return [logits[: len(own)] for logits, own in zip(together, alone, strict=True)], alone
     return list(together), alone
 
 
@@ -224,10 +242,10 @@ def test_a_padded_batch_says_what_each_row_says_alone(
 
 def test_a_blank_row_is_one_the_model_can_read(tmp_path: Path) -> None:
     prepared = prepare(recipe("t5", tmp_path, Classification(max_tokens=4), texts(6)))
-    from finetune.training.order import Rows
+    from finetune.batching import Rows
 
     rows = Rows(prepared.encoded["train"]).__getitems__([0, BLANK])
     batch = Collate(prepared.model)(rows)
-    found, scored, _ = label_nats(prepared.model, batch, prepared.shape.head)
-    assert scored[:, 0].tolist() == [True, False]
-    assert found[1, 0] == 0
+    term = prepared.objective.nats(prepared.model, batch)["loss"]
+    assert term.scored[:, 0].tolist() == [True, False]
+    assert term.nats[1, 0] == 0

@@ -18,13 +18,15 @@ from finetune.decoding import Decoding
 from finetune.generation import generate
 from finetune.methods import Full, Method, PromptTuning
 from finetune.models import Pretrained, Scratch
-from finetune.prepare import Prepared, prepare
+from finetune.objectives.base import mean_nats
+from finetune.objectives.examples import IGNORED
+from finetune.objectives.text import token_nats
+from finetune.prepare import prepare
+from finetune.prepared import Prepared
 from finetune.recipe import Model, Recipe, Training
 from finetune.tasks import Completion
-from finetune.tasks.encoded import IGNORED
-from finetune.training.loss import mean_nats, token_nats
 from finetune.training.trainer import FinetuneTrainer
-from tests.conftest import WORDS, build, tokenizer
+from tests.conftest import WORDS, build, collected, tokenizer
 
 GPT2 = {"n_positions": 128, "n_embd": 32, "n_layer": 2, "n_head": 2, "initializer_range": 0.2}
 GPT2 |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
@@ -94,10 +96,8 @@ def prepared(
 
 
 def train(prepared: Prepared, folder: Path) -> FinetuneTrainer:
-    args = prepared.recipe.training.resolve(
-        folder / "checkpoints", learning_rate=1e-2, metric="loss", validated=False
-    )
-    trainer = FinetuneTrainer(prepared, args)
+    prepared.args.output_dir = str(folder / "checkpoints")
+    trainer = FinetuneTrainer(prepared)
     trainer.train()
     return trainer
 
@@ -172,7 +172,8 @@ def test_rows_of_a_padded_batch_have_the_nats_they_have_alone(
     rows = list(ready.encoded["train"].rows)
     model: Any = ready.model
     with torch.no_grad():
-        nats, scored = token_nats(model.eval(), Collate(model)(rows))
+        term = token_nats(model.eval(), Collate(model)(rows))
+        nats, scored = term.nats, term.scored
         for number, row in enumerate(rows):
             alone = nats_by_hand(model, row)
             torch.testing.assert_close(nats[number][scored[number]], alone, atol=1e-5, rtol=1e-5)
@@ -205,7 +206,8 @@ def test_the_mean_is_the_models_own_loss(kind: str, tmp_path: Path) -> None:
             attention_mask=batch["attention_mask"],
             labels=batch["labels"],
         ).loss
-        nats, scored = token_nats(model, batch)
+        term = token_nats(model, batch)
+        nats, scored = term.nats, term.scored
     torch.testing.assert_close(mean_nats(nats, scored.sum()), own, atol=1e-6, rtol=1e-6)
 
 
@@ -224,7 +226,8 @@ def test_a_soft_prompt_stands_before_the_text_and_is_not_scored(kind: str) -> No
     if kind == "t5":
         rows[0]["labels"], rows[1]["labels"] = [50, 51, 1], [60, 1]
     with torch.no_grad():
-        nats, scored = token_nats(model, Collate(model)(rows))
+        term = token_nats(model, Collate(model)(rows))
+        nats, scored = term.nats, term.scored
         for number, row in enumerate(rows):
             ids = torch.tensor([row["input_ids"]])
             embeds = torch.cat([prompt, base.get_input_embeddings()(ids)], 1)
@@ -264,6 +267,5 @@ def test_labels_are_smoothed_in_training_and_not_in_evaluation(
         smooth = 0.8 * sharp - 0.2 * logs.mean()
     trainer = train(ready, tmp_path)
     assert trainer.state.log_history[0]["loss"] == pytest.approx(smooth.item(), abs=1e-4)
-    nats, tokens = trainer.row_statistics(ready.encoded["train"]).sum(axis=0)
-    assert nats / tokens == pytest.approx(sharp.item(), abs=1e-4)
+    assert collected(trainer).loss == pytest.approx(sharp.item(), abs=1e-4)
     assert abs(smooth - sharp) > 0.01

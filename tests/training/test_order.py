@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from finetune import Recipe, run
+from finetune.batching import BLANK, Rows
 from finetune.prepare import prepare
-from finetune.training.order import BLANK, Rebalanced, Rows
+from finetune.training.order import Rebalanced
 from tests.conftest import kill, weights
 from tests.verbs.test_run import elsewhere, losses, same
 

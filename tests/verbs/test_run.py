@@ -66,6 +66,7 @@ def test_a_run_leaves_every_file_and_its_loss_falls(recipe: Recipe) -> None:
         "value": 0,
         "split": "test",
         "mode": "generated",
+        "label": "chrF",
         "higher_is_better": True,
         "n": len(result.predictions),
     }

@@ -31,7 +31,8 @@ from finetune.models.lstm import (
     LSTMForTokenClassification,
     LSTMModel,
 )
-from finetune.training.loss import mean_nats, token_nats
+from finetune.objectives.base import mean_nats
+from finetune.objectives.text import token_nats
 from tests.conftest import tokenizer
 from tests.models.lstm.models import CELLS, PADDED, TEXT, build, padded
 
@@ -215,13 +216,14 @@ def test_the_loss_charges_scored_positions_only_and_the_same_however_it_is_accum
     batch = {"input_ids": ids, "labels": labels}
     if built.config.is_encoder_decoder:
         batch["decoder_input_ids"] = built.prepare_decoder_input_ids_from_labels(labels)
-    plain, scored = token_nats(built, batch)
-    charged, _ = token_nats(built.train(), batch)
+    term = token_nats(built, batch)
+    plain, scored = term.nats, term.scored
+    charged = token_nats(built.train(), batch).nats
     assert (charged > plain)[scored].all()
     assert (charged == 0)[~scored].all()
     loss = mean_nats(charged, scored.sum())
     rows = [{name: tensor[i : i + 1] for name, tensor in batch.items()} for i in range(2)]
-    parts = [mean_nats(token_nats(built, row)[0], scored.sum()) for row in rows]
+    parts = [mean_nats(token_nats(built, row).nats, scored.sum()) for row in rows]
     assert torch.allclose(parts[0] + parts[1], loss)
     # As plain transformers would train it, with its own count.
     theirs = [built(**row, num_items_in_batch=scored.sum()).loss for row in rows]

@@ -15,8 +15,8 @@ from sklearn.linear_model import (  # type: ignore[import-untyped]  # ships no t
 )
 from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]  # ships no types
 
-from finetune.evaluation.occlusion import Classifier, Word, occlusion
 from finetune.objectives.label_floors import character_svm
+from finetune.tasks.occlusion import Classifier, Word, occlusion
 from finetune.words import word_spans
 
 NOISE = {
