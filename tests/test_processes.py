@@ -21,9 +21,9 @@ from accelerate.utils.launch import prepare_simple_launcher_cmd_env
 from finetune import Run, Scratch, compare, run
 from finetune.batching import BLANK
 from tests.conftest import WORDS, build, tokenizer
-from tests.label_runs import tagged, texts
-from tests.pretraining_runs import TASKS as OBJECTIVES
-from tests.pretraining_runs import documents, untrained, write
+from tests.objectives.label_runs import tagged, texts
+from tests.objectives.pretraining_runs import TASKS as OBJECTIVES
+from tests.objectives.pretraining_runs import documents, untrained, write
 from tests.two_processes import recipe, watched
 
 ARM = '''"""An arm."""

@@ -15,7 +15,7 @@ from rich.text import Text
 from finetune import Classification, Run, Scratch, run
 from finetune.cli import main
 from finetune.verbs.predict import explained, predict
-from tests.label_runs import CONFIGS, recipe, texts
+from tests.objectives.label_runs import CONFIGS, recipe, texts
 
 SCRATCH: dict[str, dict[str, Any]] = {
     "bert": CONFIGS["bert"],

@@ -25,7 +25,7 @@ from finetune.reports.comparison import chosen, rows_of
 from finetune.runs import open_saved
 from finetune.verbs.evaluate import evaluate_runs
 from finetune.verbs.predict import predict
-from tests.label_runs import recipe, texts
+from tests.objectives.label_runs import recipe, texts
 
 NAMES = {"animal": "fox", "greeting": "fox dog", "none": "Qualität"}
 """One begins another, and one is many tokens."""
