@@ -11,6 +11,8 @@ import pytest
 
 from finetune import Completion, Data, Pretrained, Recipe, Run, Training
 from finetune import runs as run_folders
+from finetune.models.adapter import HEAD
+from finetune.objectives import Choices, Tags, Text
 from finetune.runs import (
     PREDICTIONS,
     check_finished,
@@ -82,6 +84,22 @@ def test_a_run_gives_what_its_files_hold(tmp_path: Path) -> None:
     assert run.adapter == {"r": 8}
     assert run.floor_statistics == {}
     assert [point["step"] for point in run.history] == [1, 2]
+
+
+def test_the_objective_of_a_run_is_read_from_its_model_without_a_warning(
+    tmp_path: Path, logged: list[str]
+) -> None:
+    recipe = Recipe(Pretrained("tiny-gpt2"), Completion(), Data(train="a.jsonl"))
+    model = build("gpt2")
+    model.save_pretrained(str(tmp_path / "model"))
+    assert Run(tmp_path, recipe, {}).objective == Text()
+    for objective in (Choices(("a", "b")), Text()):
+        objective.describe(model.config)
+        model.config.save_pretrained(str(tmp_path / "model"))
+        assert Run(tmp_path, recipe, {}).objective == objective
+    write_json(tmp_path / "model" / HEAD, Tags(("O", "B-x", "I-x")).to_dict())
+    assert Run(tmp_path, recipe, {}).objective == Tags(("O", "B-x", "I-x"))
+    assert logged == []
 
 
 def test_a_text_with_a_line_separator_is_one_prediction(tmp_path: Path) -> None:
