@@ -158,8 +158,10 @@ FSDP: tuple[Refusal[Prepared], ...] = (
 """What accelerate 1.15 cannot spread over processes."""
 
 
-def check(recipe: Recipe) -> None:
-    """Raises: ValueError for a recipe whose parts do not go together."""
+def check_recipe(recipe: Recipe) -> None:
+    """Raises: ValueError for a recipe whose parts do not go together, or a training argument that
+    cannot be honoured."""
+    recipe.training.check()
     _refuse(RECIPES, recipe, recipe)
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from finetune.compatibility import check, check_method
+from finetune.compatibility import check_method, check_recipe
 from finetune.prepared import Prepared
 from finetune.runs import CHECKPOINTS
 from finetune.shape import Shape
 
 if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
     from finetune.data import Splits
+    from finetune.objectives import Objective
     from finetune.recipe import Recipe
 
 
@@ -21,13 +24,10 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
     `splits`: the recipe's data where it is loaded already.
     Raises: ValueError for whatever in the recipe cannot be honoured, before any training.
     """
-    from transformers import set_seed
-
-    set_seed(recipe.training.seed)
-    task, data = recipe.task, recipe.data
-    splits = splits or data.load(task.inputs, task.columns)
+    task = recipe.task
+    check_recipe(recipe)
+    splits = splits or recipe.data.load(task.inputs, task.columns)
     splits.require(task.columns)
-    check(recipe)
     objective = task.objective(splits)
     check_method(recipe, objective)
     args = recipe.training.resolve(
@@ -41,10 +41,19 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
         ordered = not objective.multi_label
         notes = splits.disagreements(task.inputs, task.targets, ordered=ordered)
         splits = replace(splits, notes=(*splits.notes, *notes))
+    return load(recipe, args, splits, objective)
+
+
+def load(recipe: Recipe, args: TrainingArguments, splits: Splits, objective: Objective) -> Prepared:
+    """The recipe's model, loaded and adapted, and the rows as it reads them."""
+    from transformers import set_seed
+
+    set_seed(recipe.training.seed)
+    task = recipe.task
     loaded = recipe.model.load(task.texts(splits.train), objective)
     adapted = recipe.method.apply(loaded.model, loaded.tokenizer, always=loaded.fresh)
     shape = Shape.of(adapted.model)
-    train, notes = data.augmented(
+    train, notes = recipe.data.augmented(
         splits, task.inputs, task.targets, task=type(task).__name__, seed=recipe.training.seed
     )
     splits = replace(splits, notes=(*splits.notes, *notes))

@@ -57,7 +57,8 @@ def branches(tree: ast.AST) -> Iterator[tuple[int, set[str]]]:
         elif isinstance(node, ast.Compare):
             yield node.lineno, names_in(node)
         elif isinstance(node, ast.Match):
-            yield node.lineno, {"match"}
+            parts = (node.subject, *(case.pattern for case in node.cases))
+            yield node.lineno, set().union(*map(names_in, parts))
         elif isinstance(node, ast.Dict):
             keys = [key for key in node.keys if key is not None]
             yield node.lineno, set().union(*map(names_in, keys))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
 
-from finetune.evaluation.evaluate import check
+from finetune.evaluation.evaluate import check_generation
 from finetune.methods import Full, Partial
 from finetune.models import Pretrained
 from finetune.overrides import overridden
@@ -230,7 +230,7 @@ def test_every_arm_of_summarization_fits_its_model_and_a_file_of_ones_own(
             {"gpt2": "openai-community/gpt2", "t5": "google-t5/t5-small"}[family]
         )
         prepared = prepare(overridden(recipe, own))
-        check(prepared)
+        check_generation(prepared)
         assert not prepared.warnings
         assert max(map(len, prepared.encoded["train"].rows["input_ids"])) > 500
         prompt = "TL;DR:" if family == "gpt2" else "summarize: "

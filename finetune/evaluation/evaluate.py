@@ -31,7 +31,7 @@ class Evaluation:
     """A row for each example: what predictions.jsonl holds."""
 
 
-def check(prepared: Prepared) -> None:
+def check_generation(prepared: Prepared) -> None:
     """Refuses, before anything is trained, what could not be generated after it."""
     split = scored_split(prepared.encoded)
     if split is not None and prepared.recipe.task.generates:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +21,7 @@ from finetune.reach import hub_answers
 from finetune.shape import Head
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 TINY = Path(__file__).parent.parent / "tiny"
 BUNDLED = {"tiny-gpt2": TINY / "gpt2", "tiny-t5": TINY / "t5"}
@@ -97,8 +97,6 @@ class Pretrained:
             ValueError: the model cannot be loaded whole: files or weights are missing, of another
                 shape or left over, or numbers are NaN.
         """
-        from transformers import AutoConfig, AutoTokenizer, GgufConfig
-
         import finetune.models.lstm  # noqa: F401  # registers the architecture
 
         name, options = self._source()
@@ -107,37 +105,7 @@ class Pretrained:
             raise ValueError(f"model.dropout is {self.dropout:g}; it must be at least 0, below 1")
         if not packed:
             self._check_generation_config(name)
-        rates: tuple[str, ...] = ()
-        try:
-            config = AutoConfig.from_pretrained(name, **options)
-            rates = () if self.dropout is None else dropout_rates(config)
-            for rate in rates:
-                setattr(config, rate, self.dropout)
-            tokenizer = AutoTokenizer.from_pretrained(name, **options, **without_types(config))
-            ending = stored_ending(config) if head is None else head.ending
-            if head is not None:
-                head.describe(config)
-            with without_report():
-                model, info = auto_class(config, ending).from_pretrained(
-                    name,
-                    **({} if head is None and not rates else {"config": config}),
-                    ignore_mismatched_sizes=True,  # `check_loaded` names them
-                    dtype=self.dtype,
-                    attn_implementation=self.attention,
-                    output_loading_info=True,
-                    # Else it counts as quantized, which transformers neither trains nor saves.
-                    quantization_config=GgufConfig(dequantize=True) if packed else None,
-                    **options,
-                )
-        except Exception as error:  # what a broken file raises differs from format to format
-            if "local_files_only" in options and isinstance(error, OSError):
-                raise ValueError(self._unreachable) from error
-            raise ValueError(f"model {self.name!r} cannot be loaded: {reason(error)}") from error
-        if self.dropout is not None and not rates:
-            raise ValueError(
-                f"model.dropout {self.dropout:g}: the config of {self.name!r}, of type "
-                f"{config.model_type}, has no dropout rate; leave it out"
-            )
+        model, info, tokenizer = self._read(name, options, head)
         try:
             fresh = check_loaded(model, info, head)
             check_finite(model.state_dict().items())
@@ -154,6 +122,46 @@ class Pretrained:
             )
         mend_tokens(model, tokenizer)
         return Loaded(model, tokenizer, fresh)
+
+    def _read(
+        self, name: str, options: Mapping[str, Any], head: Head | None
+    ) -> tuple[Any, dict[str, Any], PreTrainedTokenizerBase]:
+        """The model, what transformers says of its loading, and the tokenizer."""
+        from transformers import AutoConfig, AutoTokenizer, GgufConfig
+
+        rates: tuple[str, ...] = ()
+        try:
+            config = AutoConfig.from_pretrained(name, **options)
+            rates = () if self.dropout is None else dropout_rates(config)
+            for rate in rates:
+                setattr(config, rate, self.dropout)
+            tokenizer = AutoTokenizer.from_pretrained(name, **options, **without_types(config))
+            ending = stored_ending(config) if head is None else head.ending
+            if head is not None:
+                head.describe(config)
+            packed = GgufConfig(dequantize=True) if "gguf_file" in options else None
+            with without_report():
+                model, info = auto_class(config, ending).from_pretrained(
+                    name,
+                    **({} if head is None and not rates else {"config": config}),
+                    ignore_mismatched_sizes=True,  # `check_loaded` names them
+                    dtype=self.dtype,
+                    attn_implementation=self.attention,
+                    output_loading_info=True,
+                    # Else it counts as quantized, which transformers neither trains nor saves.
+                    quantization_config=packed,
+                    **options,
+                )
+        except Exception as error:  # what a broken file raises differs from format to format
+            if "local_files_only" in options and isinstance(error, OSError):
+                raise ValueError(self._unreachable) from error
+            raise ValueError(f"model {self.name!r} cannot be loaded: {reason(error)}") from error
+        if self.dropout is not None and not rates:
+            raise ValueError(
+                f"model.dropout {self.dropout:g}: the config of {self.name!r}, of type "
+                f"{config.model_type}, has no dropout rate; leave it out"
+            )
+        return model, info, tokenizer
 
     def _check_generation_config(self, name: str) -> None:
         file: Path | None = Path(name) / "generation_config.json"

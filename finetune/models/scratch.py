@@ -16,7 +16,10 @@ from finetune.models.special_tokens import mend_tokens, without_types
 from finetune.shape import Head
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+Kind = Literal["gpt2", "t5", "bert"]
+"""Whose tokenizer one that is trained here is like."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,9 @@ class Scratch:
             head: the head that a task needs. None: a language model's.
         """
         from huggingface_hub.errors import StrictDataclassError
-        from transformers import AutoConfig, AutoTokenizer
+        from transformers import AutoConfig
 
         import finetune.models.lstm  # noqa: F401  # registers the architecture
-        from finetune.models.tokenizers import train_tokenizer, train_word_tokenizer
 
         try:
             default = AutoConfig.for_model(self.architecture)
@@ -75,54 +77,16 @@ class Scratch:
                 f"architecture {self.architecture!r} is not one that transformers knows; "
                 "use a model_type such as gpt2, llama, t5, bart, marian, or lstm"
             ) from error
+        self._check_fields(default)
         # The LSTM is both kinds of architecture; every other one is one of the two.
         encoder_decoder = self.config.get("is_encoder_decoder", default.is_encoder_decoder)
-        if self.tokenizer is not None and self.tokens != "bytes":
-            raise ValueError(
-                f"model.tokens {self.tokens} is of a tokenizer that is trained here, and "
-                f"model.tokenizer names another, {self.tokenizer!r}: leave one out"
-            )
-        if self.tokenizer is None:
-            tokenizer: PreTrainedTokenizerBase
-            if self.tokens == "words":
-                if encoder_decoder:
-                    raise ValueError("model.tokens words is for causal models; use bytes")
-                tokenizer = train_word_tokenizer(texts, self.vocab_size)
-            else:
-                kind: Literal["gpt2", "t5", "bert"] = "t5" if encoder_decoder else "gpt2"
-                labels = head is not None and head.ending is not None
-                if labels and not encoder_decoder and reads_both_ways(default):
-                    kind = "bert"
-                tokenizer = train_tokenizer(texts, self.vocab_size, kind)
-        else:
-            name = str(BUNDLED.get(self.tokenizer, self.tokenizer))
-            try:
-                tokenizer = AutoTokenizer.from_pretrained(name, **without_types(default))
-            except (OSError, ValueError) as error:
-                raise ValueError(
-                    f"tokenizer {self.tokenizer!r} cannot be loaded: {reason(error)}"
-                ) from error
-        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        special: dict[str, Any] = {
-            "vocab_size": len(tokenizer),
-            "pad_token_id": pad,
-            "eos_token_id": tokenizer.eos_token_id,
-            "bos_token_id": tokenizer.bos_token_id,
-        }
-        if encoder_decoder:
-            special |= {"decoder_start_token_id": pad, "bos_token_id": None}
-            if "forced_eos_token_id" in default.to_dict():
-                special["forced_eos_token_id"] = tokenizer.eos_token_id
-        # transformers accepts unknown names and ignores them.
-        known = {*default.to_dict(), *default.attribute_map}
-        if unknown := sorted(set(self.config) - known):
-            near = get_close_matches(unknown[0], known, 1)
-            raise ValueError(
-                f"config of {self.architecture} has no {unknown[0]!r}"
-                + (f"; did you mean {near[0]!r}?" if near else "")
-            )
+        labels = head is not None and head.ending is not None
+        both_ways = labels and not encoder_decoder and reads_both_ways(default)
+        kind: Kind = "t5" if encoder_decoder else "bert" if both_ways else "gpt2"
+        tokenizer = self._tokenizer(texts, kind, without_types(default))
         try:
-            config = AutoConfig.for_model(self.architecture, **(special | dict(self.config)))
+            fields = self._fields(default, tokenizer, encoder_decoder=encoder_decoder)
+            config = AutoConfig.for_model(self.architecture, **fields)
             if head is not None:
                 head.describe(config)
             ending = None if head is None else head.ending
@@ -131,3 +95,61 @@ class Scratch:
             raise ValueError(f"architecture {self.architecture!r}: {reason(error)}") from error
         mend_tokens(model, tokenizer)
         return Loaded(model, tokenizer, frozenset(name for name, _ in model.named_parameters()))
+
+    def _tokenizer(
+        self, texts: Iterable[str], kind: Kind, options: Mapping[str, Any]
+    ) -> PreTrainedTokenizerBase:
+        """The tokenizer that is named, or one that is trained on `texts`."""
+        from transformers import AutoTokenizer
+
+        from finetune.models.tokenizers import train_tokenizer, train_word_tokenizer
+
+        if self.tokenizer is not None:
+            if self.tokens != "bytes":
+                raise ValueError(
+                    f"model.tokens {self.tokens} is of a tokenizer that is trained here, and "
+                    f"model.tokenizer names another, {self.tokenizer!r}: leave one out"
+                )
+            name = str(BUNDLED.get(self.tokenizer, self.tokenizer))
+            try:
+                return AutoTokenizer.from_pretrained(name, **options)
+            except (OSError, ValueError) as error:
+                raise ValueError(
+                    f"tokenizer {self.tokenizer!r} cannot be loaded: {reason(error)}"
+                ) from error
+        if self.tokens == "words":
+            if kind == "t5":
+                raise ValueError("model.tokens words is for causal models; use bytes")
+            return train_word_tokenizer(texts, self.vocab_size)
+        return train_tokenizer(texts, self.vocab_size, kind)
+
+    def _fields(
+        self,
+        default: PreTrainedConfig,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        encoder_decoder: bool,
+    ) -> dict[str, Any]:
+        """The fields of the model's config: the tokenizer's, and the user's own."""
+        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        fields: dict[str, Any] = {
+            "vocab_size": len(tokenizer),
+            "pad_token_id": pad,
+            "eos_token_id": tokenizer.eos_token_id,
+            "bos_token_id": tokenizer.bos_token_id,
+        }
+        if encoder_decoder:
+            fields |= {"decoder_start_token_id": pad, "bos_token_id": None}
+            if "forced_eos_token_id" in default.to_dict():
+                fields["forced_eos_token_id"] = tokenizer.eos_token_id
+        return fields | dict(self.config)
+
+    def _check_fields(self, default: PreTrainedConfig) -> None:
+        """Raises: ValueError for a name that transformers would accept and ignore."""
+        known = {*default.to_dict(), *default.attribute_map}
+        if unknown := sorted(set(self.config) - known):
+            near = get_close_matches(unknown[0], known, 1)
+            raise ValueError(
+                f"config of {self.architecture} has no {unknown[0]!r}"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            )

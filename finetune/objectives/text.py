@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -139,13 +139,16 @@ def token_nats(model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> 
 
 def unigram_statistics(train: Encoded, scored: Encoded, vocabulary: int) -> list[list[float]]:
     """Nats, tokens and bytes of each example under the token frequencies of the training rows."""
-    train_labels, labels = (
-        [[label for label in row if label != IGNORED] for row in encoded.rows["labels"]]
-        for encoded in (train, scored)
-    )
-    nats = unigram_nats(train_labels, labels, vocabulary)
+    labels = list(_scored_labels(scored))
+    nats = unigram_nats(_scored_labels(train), labels, vocabulary)
     statistics = [[0.0, 0.0, float(example.bytes)] for example in scored.examples]
     for number, row_nats, row_labels in zip(scored.rows["row"], nats, labels, strict=True):
         statistics[number][0] += row_nats
         statistics[number][1] += len(row_labels)
     return statistics
+
+
+def _scored_labels(encoded: Encoded) -> Iterator[list[int]]:
+    """The scored token ids of each row."""
+    for row in encoded.rows["labels"]:
+        yield [label for label in row if label != IGNORED]

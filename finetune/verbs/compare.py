@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetune.compatibility import check_recipe
 from finetune.data.splits import scored_split
 from finetune.reports.comparison import Row, report
 from finetune.runs import RUNS, Run, is_finished, runs_of_arms
@@ -149,8 +150,9 @@ def _seeded(arm: Recipe, seed: int, folder: Path) -> Recipe:
             "push the run you choose: finetune push RUN REPO"
         )
     training = replace(arm.training, seed=seed, output_dir=str(folder / f"seed-{seed}"))
-    training.check()
-    return replace(arm, training=training)
+    recipe = replace(arm, training=training)
+    check_recipe(recipe)
+    return recipe
 
 
 def _load_once(recipe: Recipe, loaded: dict[tuple[str, tuple[str, ...], str], Splits]) -> Splits:

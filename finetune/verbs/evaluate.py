@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from finetune.data.splits import scored_split
 from finetune.evaluation.context import Curve, check_context, context_loss
-from finetune.evaluation.evaluate import Evaluation, check, evaluate
+from finetune.evaluation.evaluate import Evaluation, check_generation, evaluate
 from finetune.evaluation.forward import lone_accelerator
 from finetune.methods import Adapted
 from finetune.models import Pretrained
@@ -59,7 +59,7 @@ def evaluate_runs(
     found = []
     for label, name, recipe in _runs(names, overrides):
         opened = _open(name, recipe, split)
-        check(opened.prepared)
+        check_generation(opened.prepared)
         found.append((label, evaluate(opened.prepared, opened.split, opened.accelerator)))
         for note in opened.notes:
             console.print(f"{label}: {note}", style="yellow")

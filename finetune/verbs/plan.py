@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from finetune.compatibility import check_recipe
 from finetune.prepared import Prepared
 from finetune.recipe import Recipe
 from finetune.verbs.run import prepare_training
@@ -18,7 +19,7 @@ def plan(recipe: Recipe) -> Prepared:
 
     from finetune.reports.tables import console, print_prepared
 
-    recipe.training.check()
+    check_recipe(recipe)
     splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
     prepared = prepare_training(recipe, splits)
     args = prepared.args

@@ -10,12 +10,12 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.compatibility import check_arguments
+from finetune.compatibility import check_arguments, check_recipe
 from finetune.data.splits import scored_split
 from finetune.evaluation.evaluate import (
     Evaluation,
     Quality,
-    check,
+    check_generation,
     evaluate,
     floors,
     quality,
@@ -24,7 +24,7 @@ from finetune.manifest import describe
 from finetune.models import Pretrained
 from finetune.models.adapter import HEAD
 from finetune.models.saving import save_tokenizer, save_weights
-from finetune.prepare import prepare
+from finetune.prepare import load, prepare
 from finetune.prepared import Prepared
 from finetune.processes import is_first, on_first, start
 from finetune.recipe import Recipe
@@ -61,7 +61,7 @@ def run(recipe: Recipe) -> Run:
     """
     from finetune.verbs.push import push_run
 
-    recipe.training.check()
+    check_recipe(recipe)
     start(recipe.training)
     repo, private = recipe.training.destination, recipe.training.hub_private_repo
     splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
@@ -98,7 +98,7 @@ def prepare_training(recipe: Recipe, splits: Splits) -> Prepared:
     Raises: ValueError for whatever cannot be trained, or not be scored afterwards.
     """
     prepared = prepare(recipe, splits)
-    check(prepared)
+    check_generation(prepared)
     check_arguments(prepared)
     return prepared
 
@@ -188,7 +188,7 @@ def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
     assert trainer.model is not None
     options = StateDictOptions(full_state_dict=True)
     weights = get_model_state_dict(trainer.model, options=options)
-    whole = prepare(prepared.recipe, prepared.splits)
+    whole = load(prepared.recipe, prepared.args, prepared.splits, prepared.objective)
     whole.model.load_state_dict(weights)
     trainer._move_model_to_device(whole.model, trainer.args.device)
     trainer.model = whole.model
