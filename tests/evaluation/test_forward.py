@@ -13,7 +13,7 @@ from finetune.batching import Collate
 from finetune.evaluation.forward import collect, lone_accelerator
 from finetune.prepared import Prepared
 from tests.objectives.kinds import KINDS, prepared
-from tests.objectives.test_base import arrays
+from tests.objectives.test_base import arrays, collected
 
 
 def results(ready: Prepared, size: int) -> Any:
@@ -30,11 +30,14 @@ def results(ready: Prepared, size: int) -> Any:
 @pytest.mark.parametrize("kind", KINDS)
 def test_batches_of_any_size_give_what_each_row_gives_alone(kind: str, tmp_path: Path) -> None:
     ready = prepared(kind, tmp_path)
-    lengths = {len(ids) for ids in ready.encoded["validation"].rows["input_ids"]}
+    rows = ready.encoded["validation"].rows
+    lengths = {len(ids) for ids in rows["input_ids"]}
     assert len(lengths) > 1 or kind in ("bert", "electra", "albert")
     ready.model.train()
     alone = arrays(results(ready, 1))
     assert not ready.model.training
+    for name, values in arrays(collected(ready, *([row] for row in range(len(rows))))).items():
+        np.testing.assert_array_equal(alone[name], values)  # each at its place
     assert all(weight.grad is None for weight in ready.model.parameters())
     for size in (5, 64):
         together = arrays(results(ready, size))

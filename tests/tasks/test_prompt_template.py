@@ -14,7 +14,7 @@ from tests.tasks.test_completion import BOTH, CAUSAL, CHINESE, LONG, decoded, en
 
 
 def test_a_cut_text_has_so_many_tokens_less_and_never_half_a_character(kind: str) -> None:
-    text = f"hello {CHINESE[:8]} fox"
+    text = f"{CHINESE[:4]} fox {CHINESE[:4]}"
     spans = token_spans(text, tokenizer(kind))
     assert (spans[0][0], spans[-1][1]) == (0, len(text))
     for tokens in range(1, len(spans)):
