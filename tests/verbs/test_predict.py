@@ -14,6 +14,7 @@ from rich.text import Text
 
 from finetune import Classification, Run, Scratch, run
 from finetune.cli import main
+from finetune.training.trainer import FinetuneTrainer
 from finetune.verbs.predict import explained, predict
 from tests.label_runs import CONFIGS, recipe, texts
 
@@ -206,3 +207,23 @@ def test_explain_on_the_command_line(
     assert main(predicting) == 0
     shown = Text("\n").join(explained(one, styled=False) for one in found).plain
     assert capsys.readouterr().out == shown.replace("\t", "        ") + "\n"
+
+
+def test_predict_within_a_training_run_leaves_its_precision_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(name: str, **settings: Any) -> Run:
+        settings |= {"output_dir": str(tmp_path / name), "max_steps": 2, "eval_steps": 1}
+        return run(recipe("bert", tmp_path, Classification(), save_steps=1, **settings))
+
+    folder = str(trained("labelled").folder)
+    evaluation, precisions = FinetuneTrainer.evaluation_loop, []
+
+    def predicts_too(self: FinetuneTrainer, *args: Any, **kwargs: Any) -> Any:
+        predict(folder, ["the brown fox"])
+        precisions.append(self.accelerator.mixed_precision)
+        return evaluation(self, *args, **kwargs)
+
+    monkeypatch.setattr(FinetuneTrainer, "evaluation_loop", predicts_too)
+    trained("training", bf16=True)
+    assert precisions == ["bf16", "bf16"]
