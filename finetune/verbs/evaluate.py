@@ -161,7 +161,7 @@ def _open(name: str, recipe: Recipe, split: str | None) -> Opened:
     if split not in there:
         raise ValueError(f"{name} has no {split} data; --split {' or '.join(there)}")
     saved = open_saved(name, recipe.model if isinstance(recipe.model, Pretrained) else None)
-    shape, objective = Shape.of(saved.model), saved.objective
+    shape, objective = Shape.of(saved.model), recipe.task.saved_objective(saved.objective)
     # As rows to score even of train: in rows to learn from, documents share blocks.
     encoded = recipe.task.encode(
         there[split], saved.tokenizer, shape, objective.names, training=False
