@@ -39,10 +39,12 @@ class SingleProcess:
     process_index: ClassVar[int] = 0
 
     @classmethod
-    def of(cls, args: TrainingArguments) -> SingleProcess:
-        """On the device and in the precision that these arguments train in."""
-        dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
-        return cls(args.device, dtypes.get(args.mixed_precision))
+    def of(cls, training: TrainingArguments) -> SingleProcess:
+        """On the device and in the precision of a run with these arguments."""
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        device = None if training.use_cpu else accelerator
+        dtype = torch.bfloat16 if training.bf16 else torch.float16 if training.fp16 else None
+        return cls(device or torch.device("cpu"), dtype)
 
     def autocast(self) -> AbstractContextManager[Any]:
         return nullcontext() if self.dtype is None else torch.autocast(self.device.type, self.dtype)

@@ -166,16 +166,16 @@ def _open(name: str, recipe: Recipe, split: str | None) -> Opened:
     encoded = recipe.task.encode(
         there[split], saved.tokenizer, shape, objective.names, training=False
     )
-    args = replace(recipe.training, report_to="none").resolve(
-        recipe.folder,
-        learning_rate=recipe.method.learning_rate,
-        metric=recipe.task.metric,
-        scores=objective.measures,
-        validated=False,
-    )
     adapted = Adapted(saved.model, (), ())
     prepared = Prepared(
-        recipe, args, splits, objective, adapted, saved.tokenizer, shape, {split: encoded}
+        recipe,
+        recipe.training,  # resolved, they would take over the state of a run in this process
+        splits,
+        objective,
+        adapted,
+        saved.tokenizer,
+        shape,
+        {split: encoded},
     )
     notes = [*splits.warnings, *encoded.warnings]
     assert saved.run is not None

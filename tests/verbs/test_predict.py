@@ -15,6 +15,7 @@ from rich.text import Text
 from finetune import Classification, Run, Scratch, run
 from finetune.cli import main
 from finetune.training.trainer import FinetuneTrainer
+from finetune.verbs.evaluate import evaluate_runs
 from finetune.verbs.predict import explained, predict
 from tests.label_runs import CONFIGS, recipe, texts
 
@@ -209,7 +210,7 @@ def test_explain_on_the_command_line(
     assert capsys.readouterr().out == shown.replace("\t", "        ") + "\n"
 
 
-def test_predict_within_a_training_run_leaves_its_precision_alone(
+def test_predict_and_evaluate_within_a_training_run_leave_its_precision_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained(name: str, **settings: Any) -> Run:
@@ -221,6 +222,7 @@ def test_predict_within_a_training_run_leaves_its_precision_alone(
 
     def predicts_too(self: FinetuneTrainer, *args: Any, **kwargs: Any) -> Any:
         predict(folder, ["the brown fox"])
+        evaluate_runs([folder])
         precisions.append(self.accelerator.mixed_precision)
         return evaluation(self, *args, **kwargs)
 
