@@ -58,6 +58,8 @@ def predict(
             f"{name} {task.not_explained}, and --explain weighs the words of a text for its "
             "class: leave it out"
         )
+    if not texts:
+        return []
     accelerator, collate = SingleProcess(saved.model.device), Collate(saved.model)
 
     def label(encoded: Encoded) -> tuple[list[dict[str, Any]], Any]:

@@ -148,6 +148,11 @@ def test_of_several_labels_each_that_is_given_has_its_words_in_any_script(tmp_pa
     assert explained(neither, styled=False).plain.startswith(f"(none) {likeliest} 0.")
 
 
+def test_no_texts_have_no_labels(planted: Run) -> None:
+    assert predict(str(planted.folder), []) == []
+    assert predict(str(planted.folder), [], explain=True) == []
+
+
 def said(text: str, *weighed: tuple[str, float]) -> dict[str, Any]:
     """What predict might say of a text that these words make up, with the spaces between them."""
     words, at = [], 0
