@@ -107,7 +107,9 @@ class Run:
         head = self.model_folder / HEAD
         if head.is_file():
             return from_dict(read_json(head))
-        return stored_objective(PreTrainedConfig.from_pretrained(str(self.model_folder)))
+        return stored_objective(
+            PreTrainedConfig.from_dict(read_json(self.model_folder / "config.json"))
+        )
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

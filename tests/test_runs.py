@@ -11,6 +11,7 @@ import pytest
 
 from finetune import Completion, Data, Pretrained, Recipe, Run, Training
 from finetune import runs as run_folders
+from finetune.objectives import Text
 from finetune.runs import (
     PREDICTIONS,
     check_finished,
@@ -82,6 +83,15 @@ def test_a_run_gives_what_its_files_hold(tmp_path: Path) -> None:
     assert run.adapter == {"r": 8}
     assert run.floor_statistics == {}
     assert [point["step"] for point in run.history] == [1, 2]
+
+
+def test_the_kind_of_output_is_read_without_a_warning_and_without_loading_the_model(
+    tmp_path: Path, logged: list[str]
+) -> None:
+    recipe = Recipe(Pretrained("tiny-gpt2"), Completion(), Data(train="a.jsonl"), name="study/arm")
+    build("gpt2").config.save_pretrained(str(tmp_path / "model"))
+    assert Run(tmp_path, recipe, {}).objective == Text()
+    assert logged == []
 
 
 def test_a_text_with_a_line_separator_is_one_prediction(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from finetune.scores.text import written_scores
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from finetune.evaluation.forward import SingleProcess
     from finetune.objectives.examples import Encoded
     from finetune.prepared import Prepared
     from finetune.scores.base import Measured
@@ -39,7 +40,9 @@ def check_generation(prepared: Prepared) -> None:
         check_prompts(prepared.model, prepared.tokenizer, prompts, prepared.recipe.decoding)
 
 
-def evaluate(prepared: Prepared, split: str, accelerator: Accelerator) -> Evaluation:
+def evaluate(
+    prepared: Prepared, split: str, accelerator: Accelerator | SingleProcess
+) -> Evaluation:
     """Every score the task has, of the model as it is now."""
     encoded, objective = prepared.encoded[split], prepared.objective
     results = collect(

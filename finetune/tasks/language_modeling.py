@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+    from finetune.objectives import Objective
     from finetune.shape import Shape
     from finetune.tasks.snippets import Checkpoint
 
@@ -159,6 +160,9 @@ class SpanCorruption(Documents):
             )
 
     def objective(self, splits: Splits) -> Text:
+        return Text(whole=False)
+
+    def saved_objective(self, objective: Objective) -> Objective:
         return Text(whole=False)
 
     def snippet(self, checkpoint: Checkpoint) -> str:

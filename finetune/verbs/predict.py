@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.batching import Collate
-from finetune.evaluation.forward import collect, lone_accelerator
+from finetune.evaluation.forward import SingleProcess, collect
 from finetune.runs import open_saved
 from finetune.shape import Shape
 from finetune.tasks import plain_task
@@ -58,8 +58,9 @@ def predict(
             f"{name} {task.not_explained}, and --explain weighs the words of a text for its "
             "class: leave it out"
         )
-    accelerator, collate = lone_accelerator(), Collate(saved.model)
-    saved.model.to(accelerator.device)
+    if not texts:
+        return []
+    accelerator, collate = SingleProcess(saved.model.device), Collate(saved.model)
 
     def label(encoded: Encoded) -> tuple[list[dict[str, Any]], Any]:
         results = collect(

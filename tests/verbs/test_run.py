@@ -151,6 +151,23 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert resumed.metrics["quality"] == whole.metrics["quality"]
 
 
+def test_a_run_is_resumed_from_a_checkpoint_with_fewer_scores(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(recipe).metrics["validation"]
+    shutil.rmtree(recipe.folder)
+    kill(recipe, monkeypatch)
+    file = recipe.folder / "checkpoints" / "checkpoint-2" / "trainer_state.json"
+    state = json.loads(file.read_text())
+    for point in state["log_history"]:
+        point.pop("eval_perplexity", None)  # as an earlier version wrote it
+    file.write_text(json.dumps(state))
+    monkeypatch.setattr("finetune.verbs.run._kept", lambda trainer: 2)
+    resumed = run(recipe).metrics["validation"]
+    assert resumed["step"] == 2
+    assert resumed.keys() == whole.keys() - {"perplexity"}
+
+
 def test_a_finished_run_is_read_not_repeated(recipe: Recipe) -> None:
     first = run(recipe)
     written = (first.folder / "metrics.json").stat().st_mtime_ns
