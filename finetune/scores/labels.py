@@ -1,4 +1,4 @@
-"""Scores of labels and of tags, as sums (see scores.py), in percent; Matthews from -100 to 100."""
+"""Scores of labels and of tags, as sums (see base.py), in percent; Matthews from -100 to 100."""
 
 from __future__ import annotations
 
@@ -54,16 +54,6 @@ def one_hot(labels: npt.ArrayLike, classes: int) -> Sets:
 
     sets: Sets = np.arange(classes) == np.asarray(labels)[:, None]
     return sets
-
-
-def confusion(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> list[list[int]]:
-    """How many rows of each class (outer list) were given each class (inner list).
-
-    `probabilities` (n, classes), `references` (n,) class numbers.
-    """
-    _, predicted, present = _check("confusion", probabilities, references, multi_label=False)
-    counts: list[list[int]] = (present.T.astype(int) @ predicted.astype(int)).tolist()
-    return counts
 
 
 def _check(

@@ -46,10 +46,10 @@ class Completion(Task):
     completion: str = " {target}"
     """Template of what is learned. Begin it with a space if the prompt does not end in one."""
     max_prompt_tokens: int | None = None
-    """Longer prompts lose tokens of their longest column; none: what the model has room for, at
+    """Longer prompts lose tokens of their longest column; None: what the model has room for, at
     most 1,024."""
     max_completion_tokens: int | None = None
-    """Longer completions are cut at the end; none: 128, or half of what the model takes."""
+    """Longer completions are cut at the end; None: 128, or half of what the model takes."""
     cut: Literal["start", "end"] = "end"
     """Which end of a too long column is dropped."""
     choices: bool = False

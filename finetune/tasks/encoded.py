@@ -118,7 +118,7 @@ def template_columns(template: str) -> tuple[str, ...]:
 
 
 def written_list(cell: str) -> list[str] | None:
-    """The list of names or words that a table's cell holds as JSON or Python writes it; none: it
+    """The list of names or words that a table's cell holds as JSON or Python writes it; None: it
     is other text."""
     if not cell.lstrip().startswith("["):
         return None

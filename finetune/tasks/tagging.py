@@ -47,11 +47,11 @@ class Tagging(Task):
     tags: str = "tags"
     """The column of tags, one for each word."""
     types: tuple[str, ...] | None = None
-    """The types of entities; none: those of the training split."""
+    """The types of entities; None: those of the training split."""
     repair: bool = False
     """An I- that continues nothing becomes a B-; without, it is an error."""
     max_tokens: int | None = None
-    """Of a window; none: what the model takes, at most 512."""
+    """Of a window; None: what the model takes, at most 512."""
     imbalance: Literal["none", "weights", "focal"] = "none"
     """Of tags that are unequally frequent, as in Classification."""
 
