@@ -42,10 +42,10 @@ def decide(probabilities: npt.ArrayLike, *, multi_label: bool) -> Sets:
     those above 0.5."""
     import numpy as np
 
-    given: Floats = np.asarray(probabilities, dtype=np.float64)  # (n, classes)
+    chances: Floats = np.asarray(probabilities, dtype=np.float64)  # (n, classes)
     if multi_label:
-        return given > 0.5
-    return one_hot(given.argmax(axis=1), given.shape[1])
+        return chances > 0.5
+    return one_hot(chances.argmax(axis=1), chances.shape[1])
 
 
 def one_hot(labels: npt.ArrayLike, classes: int) -> Sets:
