@@ -57,10 +57,10 @@ def evaluate(
     records = objective.records(results, encoded.examples, measured)
     if prepared.recipe.task.generates:
         predictions = _generated(prepared, encoded)
-        written = written_scores(predictions, [[one.reference] for one in encoded.examples])
+        written = written_scores(predictions, [[example.reference] for example in encoded.examples])
         for number, (record, prediction) in enumerate(zip(records, predictions, strict=True)):
             record["prediction"] = prediction
-            statistics = {name: one.statistics[number] for name, one in written.items()}
+            statistics = {name: score.statistics[number] for name, score in written.items()}
             record["statistics"] |= statistics
         measured |= written
     return Evaluation(quality(measured, split), records)
@@ -69,7 +69,7 @@ def evaluate(
 def quality(measured: Mapping[str, Measured], split: str) -> Quality:
     """Scores as metrics.json holds them; those of one class or type come last."""
     ordered = sorted(measured.items(), key=lambda item: item[1].score.detail)
-    return {name: one.entry(split) for name, one in ordered}
+    return {name: score.entry(split) for name, score in ordered}
 
 
 def floors(prepared: Prepared, split: str) -> dict[str, dict[str, Measured]]:
@@ -99,7 +99,7 @@ def _generated(prepared: Prepared, encoded: Encoded) -> list[str]:
         batch_size=prepared.recipe.training.per_device_eval_batch_size,
         share=(state.process_index, state.num_processes),
     )
-    written = {place: found[0].strip() for place, found in enumerate(texts) if found}
+    written = {place: drawn[0].strip() for place, drawn in enumerate(texts) if drawn}
     everywhere = {
         place: text for share in gather_object([written]) for place, text in share.items()
     }

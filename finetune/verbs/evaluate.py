@@ -56,15 +56,15 @@ def evaluate_runs(
     """
     from finetune.reports.tables import console, print_scores
 
-    found = []
+    evaluations = []
     for label, name, recipe in _runs(names, overrides):
         opened = _open(name, recipe, split)
         check_generation(opened.prepared)
-        found.append((label, evaluate(opened.prepared, opened.split, opened.accelerator)))
+        evaluations.append((label, evaluate(opened.prepared, opened.split, opened.accelerator)))
         for note in opened.notes:
             console.print(f"{label}: {note}", style="yellow")
-    print_scores([(label, evaluation.quality) for label, evaluation in found])
-    return [evaluation for _, evaluation in found]
+    print_scores([(label, evaluation.quality) for label, evaluation in evaluations])
+    return [evaluation for _, evaluation in evaluations]
 
 
 def loss_by_context(
@@ -153,18 +153,18 @@ def _runs(names: Sequence[str], overrides: Sequence[str]) -> list[tuple[str, str
 def _open(name: str, recipe: Recipe, split: str | None) -> Opened:
     splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
     splits.require(recipe.task.columns)
-    there = splits.named()
+    named = splits.named()
     if split is None:
-        split = scored_split(there)
+        split = scored_split(named)
         if split is None:
             raise ValueError(f"{name} has neither test nor validation data: --split train")
-    if split not in there:
-        raise ValueError(f"{name} has no {split} data; --split {' or '.join(there)}")
+    if split not in named:
+        raise ValueError(f"{name} has no {split} data; --split {' or '.join(named)}")
     saved = open_saved(name, recipe.model if isinstance(recipe.model, Pretrained) else None)
     shape, objective = Shape.of(saved.model), recipe.task.saved_objective(saved.objective)
     # As rows to score even of train: in rows to learn from, documents share blocks.
     encoded = recipe.task.encode(
-        there[split], saved.tokenizer, shape, objective.names, training=False
+        named[split], saved.tokenizer, shape, objective.names, training=False
     )
     adapted = Adapted(saved.model, (), ())
     prepared = Prepared(

@@ -16,7 +16,7 @@ from finetune import Classification, Run, Scratch, run
 from finetune.cli import main
 from finetune.training.trainer import FinetuneTrainer
 from finetune.verbs.evaluate import evaluate_runs
-from finetune.verbs.predict import explained, predict
+from finetune.verbs.predict import explained, lines, predict
 from tests.label_runs import CONFIGS, recipe, texts
 
 SCRATCH: dict[str, dict[str, Any]] = {
@@ -197,6 +197,10 @@ def test_where_no_word_weighs_or_many_do_it_is_said() -> None:
     assert shown.splitlines() == ["x 0.900  ", "           no word alone moves it"]
     many = said(" ".join("abcdefghij"), *((letter, 1.0) for letter in "abcdefghij"))
     assert explained(many, styled=False).plain.splitlines()[-1] == "      ...  2 more"
+
+
+def test_an_answer_that_is_no_label_is_shown_before_its_text() -> None:
+    assert lines({"text": "two words", "number": 1.5}) == ["1.5\ttwo words"]
 
 
 def test_explain_on_the_command_line(
