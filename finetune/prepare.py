@@ -11,14 +11,22 @@ from finetune.runs import CHECKPOINTS
 from finetune.shape import Shape
 
 if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
     from finetune.data import Splits
     from finetune.recipe import Recipe
 
 
-def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
+def prepare(
+    recipe: Recipe, splits: Splits | None = None, args: TrainingArguments | None = None
+) -> Prepared:
     """Everything short of training: `plan` prints it, `run` trains it.
 
-    `splits`: the recipe's data where it is loaded already.
+    Args:
+        splits: the recipe's data where it is loaded already.
+        args: its training arguments where they are resolved already. New ones would reset the
+            state that the accelerator of a training run shares with them.
+
     Raises: ValueError for whatever in the recipe cannot be honoured, before any training.
     """
     from transformers import set_seed
@@ -30,7 +38,7 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
     check(recipe)
     objective = task.objective(splits)
     check_method(recipe, objective)
-    args = recipe.training.resolve(
+    args = args or recipe.training.resolve(
         recipe.folder / CHECKPOINTS,
         learning_rate=recipe.method.learning_rate,
         metric=task.metric,

@@ -188,7 +188,7 @@ def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
     assert trainer.model is not None
     options = StateDictOptions(full_state_dict=True)
     weights = get_model_state_dict(trainer.model, options=options)
-    whole = prepare(prepared.recipe, prepared.splits)
+    whole = prepare(prepared.recipe, prepared.splits, prepared.args)
     whole.model.load_state_dict(weights)
     trainer._move_model_to_device(whole.model, trainer.args.device)
     trainer.model = whole.model
