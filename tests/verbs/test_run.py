@@ -32,9 +32,12 @@ from finetune import (
     Training,
     run,
 )
+from finetune.evaluation.evaluate import evaluate
 from finetune.methods import Method
+from finetune.prepare import prepare
 from finetune.runs import is_finished, open_saved
 from finetune.training.trainer import FinetuneTrainer
+from finetune.verbs.run import _whole
 from tests.conftest import WORDS, build, kill, tokenizer, weights
 
 
@@ -414,3 +417,12 @@ def test_embeddings_may_have_a_learning_rate_of_their_own(recipe: Recipe) -> Non
     embeddings = {name for name in before if name in ("transformer.wte.weight", "shared.weight")}
     assert all(change[name] > 1e-4 for name in embeddings)
     assert max(change[name] for name in before.keys() - embeddings) < 1e-7
+
+
+def test_a_model_that_is_put_together_again_is_scored_by_its_run(recipe: Recipe) -> None:
+    """As at the end of training with FSDP, which itself needs several devices."""
+    prepared = prepare(recipe)
+    trainer = FinetuneTrainer(prepared)
+    before = evaluate(prepared, "validation", trainer.accelerator)
+    whole = _whole(prepared, trainer)
+    assert evaluate(whole, "validation", trainer.accelerator).quality == before.quality
