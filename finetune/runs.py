@@ -107,9 +107,9 @@ class Run:
         head = self.model_folder / HEAD
         if head.is_file():
             return from_dict(read_json(head))
-        return stored_objective(
-            PreTrainedConfig.from_dict(read_json(self.model_folder / "config.json"))
-        )
+        # Its from_pretrained would warn that a subclass is meant.
+        config = read_json(self.model_folder / "config.json")
+        return stored_objective(PreTrainedConfig.from_dict(config))
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from finetune.batching import Collate
+from finetune import Classification
+from finetune.batching import BLANK, Collate, Rows
 from finetune.methods import PromptTuning
 from finetune.models import Scratch
 from finetune.objectives.examples import IGNORED
+from finetune.prepare import prepare
 from tests.conftest import build, tokenizer
+from tests.objectives.label_runs import recipe, texts
 
 BART = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16}
 BART |= {"decoder_ffn_dim": 16, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
@@ -72,3 +76,12 @@ def test_an_encoder_decoder_without_start_token_is_refused() -> None:
     del model.config.decoder_start_token_id
     with pytest.raises(ValueError, match="no decoder_start_token_id"):
         Collate(model)
+
+
+def test_a_blank_row_is_one_the_model_can_read(tmp_path: Path) -> None:
+    prepared = prepare(recipe("t5", tmp_path, Classification(max_tokens=4), texts(6)))
+    rows = Rows(prepared.encoded["train"]).__getitems__([0, BLANK])
+    batch = Collate(prepared.model)(rows)
+    term = prepared.objective.nats(prepared.model, batch)["loss"]
+    assert term.scored[:, 0].tolist() == [True, False]
+    assert term.nats[1, 0] == 0

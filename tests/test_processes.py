@@ -22,9 +22,9 @@ from finetune import Run, Scratch, Training, compare, run
 from finetune.batching import BLANK
 from finetune.processes import start
 from tests.conftest import WORDS, build, tokenizer
-from tests.label_runs import tagged, texts
-from tests.pretraining_runs import TASKS as OBJECTIVES
-from tests.pretraining_runs import documents, untrained, write
+from tests.objectives.label_runs import tagged, texts
+from tests.objectives.pretraining_runs import TASKS as OBJECTIVES
+from tests.objectives.pretraining_runs import documents, untrained, write
 from tests.two_processes import recipe, watched
 
 ARM = '''"""An arm."""

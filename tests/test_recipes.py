@@ -25,7 +25,7 @@ from finetune.prepared import Prepared
 from finetune.recipe import Model, Task
 from finetune.studies import arms, load, studies
 from tests.conftest import CHINESE, build_on_bert_tokens
-from tests.label_runs import tagged, texts
+from tests.objectives.label_runs import tagged, texts
 
 ARMS = [f"{study}/{arm.stem}" for study in studies() for arm in arms(study)]
 SPLITS = {"train": 40, "validation": 4, "test": 4}

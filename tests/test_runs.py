@@ -11,7 +11,8 @@ import pytest
 
 from finetune import Completion, Data, Pretrained, Recipe, Run, Training
 from finetune import runs as run_folders
-from finetune.objectives import Text
+from finetune.models.adapter import HEAD
+from finetune.objectives import Choices, Tags, Text
 from finetune.runs import (
     PREDICTIONS,
     check_finished,
@@ -85,12 +86,19 @@ def test_a_run_gives_what_its_files_hold(tmp_path: Path) -> None:
     assert [point["step"] for point in run.history] == [1, 2]
 
 
-def test_the_kind_of_output_is_read_without_a_warning_and_without_loading_the_model(
+def test_the_objective_of_a_run_is_read_from_its_model_without_a_warning(
     tmp_path: Path, logged: list[str]
 ) -> None:
-    recipe = Recipe(Pretrained("tiny-gpt2"), Completion(), Data(train="a.jsonl"), name="study/arm")
-    build("gpt2").config.save_pretrained(str(tmp_path / "model"))
+    recipe = Recipe(Pretrained("tiny-gpt2"), Completion(), Data(train="a.jsonl"))
+    model = build("gpt2")
+    model.save_pretrained(str(tmp_path / "model"))
     assert Run(tmp_path, recipe, {}).objective == Text()
+    for objective in (Choices(("a", "b")), Text()):
+        objective.describe(model.config)
+        model.config.save_pretrained(str(tmp_path / "model"))
+        assert Run(tmp_path, recipe, {}).objective == objective
+    write_json(tmp_path / "model" / HEAD, Tags(("O", "B-x", "I-x")).to_dict())
+    assert Run(tmp_path, recipe, {}).objective == Tags(("O", "B-x", "I-x"))
     assert logged == []
 
 

@@ -122,7 +122,8 @@ class BaseObjective(ABC):
     @property
     @abstractmethod
     def measures(self) -> Mapping[str, Score]:
-        """Every score of `scores`, by name: any of them can choose the best checkpoint."""
+        """Every score of `scores`, by name: any of them can choose the best checkpoint. A subclass
+        with one more says so here alone."""
 
     def settings(self, rows: Encoded, label_smoothing: float) -> LossSettings:
         """What training on these rows adds to plain cross entropy."""

@@ -83,14 +83,14 @@ class Choices(Writing):
 
     def scores(self, results: ChoiceResults, examples: Sequence[Example]) -> dict[str, Measured]:
         return measured_loss(results.of_right(), "teacher_forced") | measured_classes(
-            self.names, results.probabilities, examples, multi_label=False
+            self, results.probabilities, examples
         )
 
     def records(
         self, results: ChoiceResults, examples: Sequence[Example], measured: Mapping[str, Measured]
     ) -> list[dict[str, Any]]:
         right, chances = results.of_right(), results.probabilities
-        return class_records(self.names, right, chances, examples, measured, multi_label=False)
+        return class_records(self, right, chances, examples, measured)
 
     def answers(self, results: ChoiceResults, examples: Sequence[Example]) -> list[dict[str, Any]]:
         return [
@@ -101,4 +101,4 @@ class Choices(Writing):
     def floors(
         self, train: Encoded, validation: Encoded, scored: Encoded, vocabulary: int
     ) -> dict[str, dict[str, Measured]]:
-        return class_floors(self.names, train, validation, scored, multi_label=False)
+        return class_floors(self, train, validation, scored)

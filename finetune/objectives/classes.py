@@ -122,20 +122,13 @@ class Classes(BaseObjective):
 
     def scores(self, results: ClassResults, examples: Sequence[Example]) -> dict[str, Measured]:
         return measured_loss(results, "labels") | measured_classes(
-            self.names, results.probabilities, examples, multi_label=self.multi_label
+            self, results.probabilities, examples
         )
 
     def records(
         self, results: ClassResults, examples: Sequence[Example], measured: Mapping[str, Measured]
     ) -> list[dict[str, Any]]:
-        return class_records(
-            self.names,
-            results,
-            results.probabilities,
-            examples,
-            measured,
-            multi_label=self.multi_label,
-        )
+        return class_records(self, results, results.probabilities, examples, measured)
 
     def answers(self, results: ClassResults, examples: Sequence[Example]) -> list[dict[str, Any]]:
         return [
@@ -146,19 +139,18 @@ class Classes(BaseObjective):
     def floors(
         self, train: Encoded, validation: Encoded, scored: Encoded, vocabulary: int
     ) -> dict[str, dict[str, Measured]]:
-        return class_floors(self.names, train, validation, scored, multi_label=self.multi_label)
+        return class_floors(self, train, validation, scored)
 
 
 def class_records(
-    names: Sequence[str],
+    objective: BaseObjective,
     results: Likelihood,
     probabilities: np.ndarray,
     examples: Sequence[Example],
     measured: Mapping[str, Measured],
-    *,
-    multi_label: bool,
 ) -> list[dict[str, Any]]:
     """Rows of predictions.jsonl: one class as text, several as a list."""
+    names, multi_label = objective.names, objective.multi_label
     predictions = class_predictions(names, probabilities, multi_label=multi_label)
     records = []
     for number, (example, predicted) in enumerate(zip(examples, predictions, strict=True)):
@@ -173,14 +165,10 @@ def class_records(
 
 
 def class_floors(
-    names: Sequence[str],
-    train: Encoded,
-    validation: Encoded,
-    scored: Encoded,
-    *,
-    multi_label: bool,
+    objective: BaseObjective, train: Encoded, validation: Encoded, scored: Encoded
 ) -> dict[str, dict[str, Measured]]:
     """The most frequent class, and a linear machine on characters."""
+    names, multi_label = objective.names, objective.multi_label
     classes, texts = len(names), [example.input for example in scored.examples]
     train_labels, validation_labels = (
         class_numbers(encoded.examples, names, multi_label=multi_label)
@@ -199,6 +187,6 @@ def class_floors(
         ),
     }
     return {
-        floor: measured_classes(names, chances, scored.examples, multi_label=multi_label)
+        floor: measured_classes(objective, chances, scored.examples)
         for floor, chances in probabilities.items()
     }

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from finetune.objectives.base import Batch, LossSettings
 from finetune.objectives.examples import IGNORED
 from finetune.scores.base import Measured, Mode
-from finetune.scores.labels import decide, label_scores
+from finetune.scores.labels import LabelScore, decide
 from finetune.scores.likelihood import Loss
 from finetune.shape import head_name
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedConfig
 
-    from finetune.objectives.base import Likelihood
+    from finetune.objectives.base import BaseObjective, Likelihood
     from finetune.objectives.examples import Example
 
 FOCUS = 2.0
@@ -105,17 +105,14 @@ def class_numbers(
 
 
 def measured_classes(
-    names: Sequence[str],
-    probabilities: np.ndarray,
-    examples: Sequence[Example],
-    *,
-    multi_label: bool,
+    objective: BaseObjective, probabilities: np.ndarray, examples: Sequence[Example]
 ) -> dict[str, Measured]:
-    """Every score of class probabilities, (examples, classes)."""
-    references = class_numbers(examples, names, multi_label=multi_label)
+    """Every score of class probabilities, (examples, classes), that the objective measures."""
+    references = class_numbers(examples, objective.names, multi_label=objective.multi_label)
     return {
         name: Measured(score, score.statistics(probabilities, references), "labels")
-        for name, score in label_scores(names, multi_label=multi_label).items()
+        for name, score in objective.measures.items()
+        if isinstance(score, LabelScore)
     }
 
 

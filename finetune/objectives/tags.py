@@ -69,10 +69,8 @@ class Tags(BaseObjective):
 
     @property
     def measures(self) -> Mapping[str, Score]:
-        return {"loss": Loss(), **self._entity_scores()}
-
-    def _entity_scores(self) -> dict[str, EntityScore]:
-        return entity_scores(list(dict.fromkeys(name[2:] for name in self.names[1:])))
+        types = list(dict.fromkeys(name[2:] for name in self.names[1:]))
+        return {"loss": Loss(), **entity_scores(types)}
 
     def settings(self, rows: Encoded, label_smoothing: float) -> LossSettings:
         labels = rows.rows["labels"]
@@ -127,7 +125,8 @@ class Tags(BaseObjective):
         references = [list(example.labels) for example in examples]
         return {
             name: Measured(score, score.statistics(predicted, references), "labels")
-            for name, score in self._entity_scores().items()
+            for name, score in self.measures.items()
+            if isinstance(score, EntityScore)
         }
 
     def records(

@@ -196,7 +196,7 @@ def chosen(runs: Sequence[Run]) -> Choice | None:
         return choice
     floor = best(values, key=values.__getitem__)
     choice = replace(choice, floor=floor, floor_value=values[floor])
-    if reason := _no_interval(arms[arm][0], split, entries[0]["n"]):
+    if reason := _no_interval(arms[arm][0], metric, split, entries[0]["n"]):
         return replace(choice, no_interval=reason)
     score = arms[arm][0].objective.measures[metric]
     scored = [[score.of_record(row) for row in run.predictions] for run in arms[arm]]
@@ -204,7 +204,7 @@ def chosen(runs: Sequence[Run]) -> Choice | None:
     return replace(choice, against=against)
 
 
-def _no_interval(run: Run, split: str, examples: int) -> str | None:
+def _no_interval(run: Run, metric: str, split: str, examples: int) -> str | None:
     """The reason why a bootstrap over the examples of a run would mean nothing. None: it does."""
     hashes = run.manifest["split_hashes"]
     if split == "validation" or hashes.get("validation") == hashes[split]:
@@ -215,6 +215,8 @@ def _no_interval(run: Run, split: str, examples: int) -> str | None:
     if examples < FEWEST:
         of_what = "1 example is" if examples == 1 else f"{examples} examples are"
         return f"{of_what} too few, at least {FEWEST} are needed"
+    if metric not in run.objective.measures:
+        return f"the saved model does not say how {metric} is computed"
     return None
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from finetune.scores.base import Score
 from finetune.scores.likelihood import Loss
@@ -37,6 +38,10 @@ class PartLoss(Loss):
     @property
     def label(self) -> str:
         return f"loss of {self.part}"
+
+    def of_record(self, record: Mapping[str, Any]) -> list[float]:
+        """Not the record's own nats, which are those of the masked tokens."""
+        return Score.of_record(self, record)
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from finetune.objectives.base import mean_nats
 from finetune.prepare import prepare
 from finetune.recipe import Recipe
 from finetune.verbs.predict import predict
-from tests import label_runs
 from tests.conftest import TEXT
+from tests.objectives import label_runs
 
 TOKENS = 40
 """The longest text."""

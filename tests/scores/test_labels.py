@@ -1,27 +1,21 @@
-"""Label scores equal scikit-learn's and nervaluate's on any multiset of examples."""
+"""Label scores equal scikit-learn's."""
 
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
 import pytest
-from nervaluate import Evaluator
 from sklearn.metrics import (  # type: ignore[import-untyped]  # ships no types
     accuracy_score,
     f1_score,
     matthews_corrcoef,
 )
 
-from finetune.scores.base import Score
-from finetune.scores.entities import entity_scores
 from finetune.scores.labels import decide, label_scores
 
 NAMES = ["a", "b", "c", "d"]
-TYPES = ["person", "group", "creative-work"]
 
 # Rows of three classes: given 0, 0, 1, 2, where 0, 1, 1, 0 is right.
 THREE = np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.05, 0.9, 0.05], [0.2, 0.2, 0.6]])
@@ -42,36 +36,10 @@ def labels(multi_label: bool, classes: int = 4, rows: int = 60) -> tuple[Any, An
     return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), references
 
 
-def tags(seed: int, documents: int = 50) -> list[list[str]]:
-    """Valid BIO with neighbouring entities of the same and of other types."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for document in range(documents):
-        row: list[str] = []
-        while len(row) < 3 + document % 20:
-            kind = str(rng.choice(TYPES))
-            row += ["O"] if rng.random() < 0.4 else [f"B-{kind}"]
-            row += [f"I-{kind}"] * int(rng.integers(0, 3)) if row[-1] != "O" else []
-        rows.append(row[: 3 + document % 20])
-    return rows
-
-
-def noisy(rows: list[list[str]]) -> list[list[str]]:
-    """About two thirds of the documents' tags kept, the rest another document's."""
-    others = tags(seed=9, documents=len(rows))
-    return [
-        row if number % 3 else other
-        for number, (row, other) in enumerate(zip(rows, others, strict=True))
-    ]
-
-
 def values(scores: dict[str, Any], given: Any, references: Any) -> dict[str, float]:
     return {
         name: score.aggregate(score.statistics(given, references)) for name, score in scores.items()
     }
-
-
-# Labels
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
@@ -172,130 +140,3 @@ def test_what_cannot_be_scored_is_refused() -> None:
             single.statistics([[0.5, 0.5]], [wrong])
         with pytest.raises(ValueError, match=f"a reference is {wrong}; give 0 to 1"):
             several.statistics([[0.5, 0.5]], [[0, wrong]])
-
-
-# Tags
-
-
-def test_entities_score_as_in_nervaluate() -> None:
-    reference = tags(seed=0)
-    predicted = noisy(reference)
-    expected = Evaluator(reference, predicted, tags=TYPES, loader="list").evaluate()
-    strict = expected["overall"]["strict"]
-    found = values(entity_scores(TYPES), predicted, reference)
-    assert found == {
-        "entity_f1": pytest.approx(100 * strict.f1),
-        "entity_precision": pytest.approx(100 * strict.precision),
-        "entity_recall": pytest.approx(100 * strict.recall),
-        "token_accuracy": found["token_accuracy"],
-    } | {
-        f"f1_{kind}": pytest.approx(100 * expected["entities"][kind]["strict"].f1) for kind in TYPES
-    }
-    assert 30 < found["entity_f1"] < 90
-    assert len(set(found.values())) == len(found)
-
-
-def test_entities_by_hand() -> None:
-    reference = [["B-person", "I-person", "O", "B-group"], ["O", "B-person"]]
-    predicted = [["B-person", "I-person", "B-person", "B-person"], ["O", "B-person"]]
-    scores = entity_scores(["person", "group", "place"])
-    assert values(scores, predicted, reference) == {
-        "entity_f1": pytest.approx(100 * 2 * 2 / (4 + 3)),
-        "entity_precision": 50,
-        "entity_recall": pytest.approx(100 * 2 / 3),
-        "f1_person": pytest.approx(100 * 2 * 2 / (4 + 2)),
-        "f1_group": 0,
-        "f1_place": 0,
-        "token_accuracy": pytest.approx(100 * 4 / 6),
-    }
-    assert scores["entity_f1"].statistics(predicted, reference) == [[1, 3, 2], [1, 1, 1]]
-
-
-@pytest.mark.parametrize(
-    ("predicted", "correct"),
-    [
-        (["O", "B-person", "I-person"], 1),
-        (["O", "I-person", "I-person"], 1),  # an I- without a beginning begins
-        (["I-group", "I-person", "I-person"], 1),  # so does one of another type
-        (["O", "B-person", "B-person"], 0),
-        (["O", "B-group", "I-group"], 0),
-        (["O", "B-person", "O"], 0),
-    ],
-)
-def test_an_entity_is_right_with_all_its_words_and_its_type(
-    predicted: list[str], correct: int
-) -> None:
-    score = entity_scores(["person", "group"])["entity_f1"]
-    assert score.statistics([predicted], [["O", "B-person", "I-person"]])[0][0] == correct
-
-
-def test_without_entities_nothing_is_found() -> None:
-    nothing = [["O", "O"], []]
-    found = values(entity_scores(["person"]), nothing, nothing)
-    assert found.pop("token_accuracy") == 100
-    assert set(found.values()) == {0}
-
-
-def test_tags_that_cannot_be_scored_are_refused() -> None:
-    for score in entity_scores(["person"]).values():
-        with pytest.raises(ValueError, match="0 documents"):
-            score.statistics([], [])
-        with pytest.raises(ValueError, match="2 documents predicted and 1 references"):
-            score.statistics([["O"], ["O"]], [["O"]])
-        with pytest.raises(ValueError, match="document 1 has 1 tags predicted and 2"):
-            score.statistics([["O"], ["O"]], [["O"], ["O", "O"]])
-        with pytest.raises(ValueError, match="document 0 has the tag 'X-person'"):
-            score.statistics([["B-person", "X-person"]], [["O", "O"]])
-
-
-# Both
-
-
-def cases() -> list[tuple[Score, Any, Any]]:
-    single, several, reference = labels(False), labels(True), tags(seed=0)
-    return [
-        *((score, *single) for score in label_scores(NAMES, multi_label=False).values()),
-        *((score, *several) for score in label_scores(NAMES, multi_label=True).values()),
-        *((score, noisy(reference), reference) for score in entity_scores(TYPES).values()),
-    ]
-
-
-def test_statistics_add_up() -> None:
-    rng = np.random.default_rng(1)
-    for score, given, references in cases():
-        rows = score.statistics(given, references)  # type: ignore[attr-defined]  # has its own types
-        whole = score.aggregate(rows)
-        order = rng.permutation(len(rows)).tolist()
-        assert score.aggregate([rows[i] for i in order]) == whole, score
-        parts = [order[:17], order[17:]]
-        shares = [
-            score.statistics([given[i] for i in part], [references[i] for i in part])  # type: ignore[attr-defined]  # has its own types
-            for part in parts
-        ]
-        assert score.aggregate(shares[0] + shares[1]) == whole, score
-        totals = [[math.fsum(column) for column in zip(*share, strict=True)] for share in shares]
-        assert score.aggregate(totals) == pytest.approx(whole, rel=1e-12), score
-
-
-def test_a_bootstrap_sample_of_statistics_scores_as_its_rows() -> None:
-    rng = np.random.default_rng(2)
-    for score, given, references in cases():
-        rows = score.statistics(given, references)  # type: ignore[attr-defined]  # has its own types
-        sample = rng.integers(0, len(rows), len(rows)).tolist()
-        drawn = score.statistics([given[i] for i in sample], [references[i] for i in sample])  # type: ignore[attr-defined]  # has its own types
-        value = score.aggregate(drawn)
-        assert score.aggregate([rows[i] for i in sample]) == value, score
-        weights = np.bincount(sample, minlength=len(rows))
-        assert score.value(list(weights @ np.array(rows))) == pytest.approx(value), score
-
-
-def test_naming_scores_imports_no_library() -> None:
-    code = (
-        "import sys; from finetune.scores.labels import label_scores;"
-        "from finetune.scores.entities import entity_scores;"
-        "label_scores(['a'], multi_label=False); entity_scores(['a']); print(*sys.modules)"
-    )
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert not {"nervaluate", "sklearn", "numpy", "torch"} & set(loaded)

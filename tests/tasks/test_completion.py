@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
-from transformers import ByT5Tokenizer
 
 from finetune.data import Data
 from finetune.methods import PromptTuning
@@ -186,88 +185,7 @@ def test_a_character_of_several_tokens_is_never_cut_in_two(kind: str, text: str)
             assert len(encoded.examples[0].prompt or ()) > limit - 5
 
 
-def test_tokenizers_that_do_not_tell_where_tokens_stand_cut_as_well() -> None:
-    by_bytes = ByT5Tokenizer()
-    assert not by_bytes.is_fast
-    split = Dataset.from_dict({"source": [LONG + CHINESE], "target": [CHINESE]})
-    for cut in ("end", "start"):
-        task = Completion(max_prompt_tokens=50, max_completion_tokens=20, cut=cut)
-        (row,) = task.encode(split, by_bytes, BOTH, training=True).rows
-        kept = decoded(by_bytes, row["input_ids"])
-        assert (LONG + CHINESE).startswith(kept) if cut == "end" else CHINESE.endswith(kept)
-        assert 30 < len(row["input_ids"]) <= 50
-        learned = decoded(by_bytes, row["labels"])
-        assert CHINESE.startswith(learned)
-        assert 10 < len(row["labels"]) <= 20
-
-
 # ------------------------------------------------------------------------------ limits
-
-
-@pytest.mark.parametrize(
-    ("task", "shape", "limits"),
-    [
-        (Completion(), BOTH, (1024, 128)),
-        (Completion(), Shape(False, 1024, 0), (896, 128)),
-        (Completion(), Shape(False, 8192, 0), (1024, 128)),
-        (Completion(), Shape(False, 128, 0), (64, 64)),
-        (Completion(), Shape(True, 128, 0), (128, 64)),
-        (Completion(), Shape(False, 108, 20), (54, 54)),
-        (Completion(max_prompt_tokens=5000, max_completion_tokens=9), BOTH, (5000, 9)),
-        (Completion(max_completion_tokens=100), Shape(False, 128, 0), (28, 100)),
-        (
-            Completion(max_prompt_tokens=128, max_completion_tokens=128),
-            Shape(True, 128, 0),
-            (128, 128),
-        ),
-    ],
-)
-def test_limits_are_the_tasks_or_what_the_model_has_room_for(
-    task: Completion, shape: Shape, limits: tuple[int, int]
-) -> None:
-    assert task.template.limits(shape) == limits
-
-
-@pytest.mark.parametrize(
-    ("task", "encoder_decoder"),
-    [
-        (Completion(max_prompt_tokens=100, max_completion_tokens=29), False),
-        (Completion(max_prompt_tokens=65), False),
-        (Completion(max_completion_tokens=128), False),
-        (Completion(max_completion_tokens=500), False),
-        (Completion(max_prompt_tokens=129), True),
-        (Completion(max_completion_tokens=129), True),
-    ],
-)
-def test_limits_that_do_not_fit_the_model_are_refused(
-    task: Completion, encoder_decoder: bool
-) -> None:
-    message = r"task.max_prompt_tokens \d+ and task.max_completion_tokens \d+ do not fit the 128"
-    with pytest.raises(ValueError, match=message):
-        task.template.limits(Shape(encoder_decoder, 128, 0))
-
-
-@pytest.mark.parametrize(
-    "task",
-    [
-        Completion(max_prompt_tokens=0),
-        Completion(max_prompt_tokens=-1),
-        Completion(max_completion_tokens=1),
-        Completion(max_completion_tokens=0),
-    ],
-)
-def test_limits_that_leave_no_token_are_refused(task: Completion) -> None:
-    for shape in (CAUSAL, BOTH):
-        with pytest.raises(ValueError, match="at least 1 token, a completion 2"):
-            task.template.limits(shape)
-
-
-def test_a_template_longer_than_the_limit_is_refused(kind: str) -> None:
-    task = Completion(LONG + "{source}", max_prompt_tokens=20)
-    with pytest.raises(
-        ValueError, match=r"max_prompt_tokens 20: the prompt's own words .* 'source'"
-    ):
-        encode(task, kind, ("hello you", "fine"))
 
 
 def test_a_row_fits_a_model_with_a_soft_prompt_to_the_last_token() -> None:

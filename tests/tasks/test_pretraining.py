@@ -18,7 +18,7 @@ from finetune.objectives import Masked, Ordered, Replaced
 from finetune.objectives.examples import IGNORED, Encoded
 from finetune.shape import Shape
 from tests.conftest import tokenizer
-from tests.pretraining_runs import documents
+from tests.objectives.pretraining_runs import documents
 
 BERT = train_tokenizer(documents(8), 400, "bert")
 DOCUMENTS = documents(60)

@@ -16,7 +16,7 @@ from finetune.objectives import Tags
 from finetune.objectives.examples import IGNORED
 from finetune.shape import Shape
 from tests.conftest import WORDS, tokenizer
-from tests.label_runs import tagged
+from tests.objectives.label_runs import tagged
 
 
 def splits(folder: Path, train: Sequence[Any], validation: Sequence[Any], task: Tagging) -> Splits:

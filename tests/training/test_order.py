@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
-from finetune import Recipe, run
+from finetune import Classification, Recipe, run
 from finetune.batching import BLANK, Rows
+from finetune.objectives.examples import Encoded
 from finetune.prepare import prepare
-from finetune.training.order import Rebalanced
+from finetune.tasks.encoded import encoded_rows
+from finetune.training.order import Balanced, Filled, Rebalanced
+from finetune.training.trainer import FinetuneTrainer
 from tests.conftest import kill, weights
+from tests.objectives import label_runs
 from tests.verbs.test_run import elsewhere, losses, same
 
 
@@ -59,3 +64,35 @@ def test_a_rebalanced_order_follows_the_seed_and_reads_each_row_once(recipe: Rec
         read = Counter(row for batch in (*one, *two) for row in batch)
         assert read.pop(BLANK) == 1
         assert read == Counter(range(25))
+
+
+def test_resampling_reads_every_class_equally_often() -> None:
+    classes = [0] * 50 + [1] * 8 + [2] * 2
+    rows = Rows(Encoded(encoded_rows([(0, [0], [0])]), ()))
+    sampler = Filled(Balanced(classes), rows, whole=1)
+    drawn = list(sampler)
+    assert len(drawn) == 60
+    assert Counter(classes[row] for row in drawn) == {0: 20, 1: 20, 2: 20}
+    assert Counter(Counter(row for row in drawn if classes[row] == 1).values()) == {2: 4, 3: 4}
+    assert list(sampler) == drawn
+    rows.epoch = 1
+    assert list(sampler) != drawn
+
+
+def test_resampled_rows_reach_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    step = FinetuneTrainer.training_step
+
+    def watch(self: FinetuneTrainer, model: Any, inputs: Any, *rest: Any) -> Tensor:
+        seen.extend(inputs["labels"][:, 0].tolist())
+        return step(self, model, inputs, *rest)
+
+    monkeypatch.setattr(FinetuneTrainer, "training_step", watch)
+    rows = [row for row in label_runs.texts(60) if row["label"] == "none"][:18]
+    rows += label_runs.texts(6)
+    training: Any = {"eval_strategy": "no", "save_strategy": "no"}
+    training |= {"max_steps": -1, "num_train_epochs": 1}
+    task = Classification(imbalance="resample")
+    made = label_runs.recipe("bert", tmp_path, task, rows, **training)
+    FinetuneTrainer(prepare(made)).train()
+    assert Counter(seen) == {0: 8, 1: 8, 2: 8}

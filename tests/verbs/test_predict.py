@@ -17,7 +17,7 @@ from finetune.cli import main
 from finetune.training.trainer import FinetuneTrainer
 from finetune.verbs.evaluate import evaluate_runs
 from finetune.verbs.predict import explained, lines, predict
-from tests.label_runs import CONFIGS, recipe, texts
+from tests.objectives.label_runs import CONFIGS, recipe, texts
 
 SCRATCH: dict[str, dict[str, Any]] = {
     "bert": CONFIGS["bert"],

@@ -12,7 +12,7 @@ import pytest
 from finetune import Classification, Full, LoRA, Tagging, run
 from finetune.methods import Method
 from tests.hub import Hub
-from tests.label_runs import first_tags, recipe, texts
+from tests.objectives.label_runs import first_tags, recipe, texts
 from tests.verbs.test_push import client, commands
 
 RUNS: dict[str, tuple[str, Classification | Tagging, Method]] = {

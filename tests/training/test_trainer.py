@@ -1,4 +1,4 @@
-"""Against over-fitting: training stops in time, and at the same step when resumed; NEFTune."""
+"""The Trainer: it stops in time, and at the same step when resumed; NEFTune."""
 
 from __future__ import annotations
 

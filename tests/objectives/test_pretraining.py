@@ -49,8 +49,16 @@ from finetune.training.trainer import FinetuneTrainer
 from finetune.verbs.evaluate import evaluate_runs
 from finetune.verbs.merge import merge
 from tests.conftest import build, kill, tokenizer, weights
-from tests.label_runs import tagged, texts
-from tests.pretraining_runs import CONFIG, TASKS, documents, recipe, scratch, untrained, write
+from tests.objectives.label_runs import tagged, texts
+from tests.objectives.pretraining_runs import (
+    CONFIG,
+    TASKS,
+    documents,
+    recipe,
+    scratch,
+    untrained,
+    write,
+)
 
 SCORES = {
     "bert": {"loss", "perplexity", "masked_accuracy"},

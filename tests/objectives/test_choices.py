@@ -14,18 +14,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finetune import Classification, Completion, Full, LoRA, PromptTuning, Recipe, Run, run
 from finetune.cli import main
-from finetune.evaluation.evaluate import evaluate, floors
+from finetune.evaluation.evaluate import evaluate
 from finetune.evaluation.forward import SingleProcess
 from finetune.methods import Method
 from finetune.models import Pretrained
 from finetune.objectives import Text, objective_of
 from finetune.prepare import prepare
-from finetune.recipe import Task
 from finetune.reports.comparison import chosen, rows_of
 from finetune.runs import open_saved
 from finetune.verbs.evaluate import evaluate_runs
 from finetune.verbs.predict import predict
-from tests.label_runs import recipe, texts
+from tests.objectives.label_runs import recipe, texts
 
 NAMES = {"animal": "fox", "greeting": "fox dog", "none": "Qualität"}
 """One begins another, and one is many tokens."""
@@ -183,16 +182,6 @@ def test_it_stands_beside_a_classifier_with_the_same_rows_metrics_and_floors(
     choice = chosen(arms)
     assert choice is not None
     assert (choice.of, choice.metric, choice.floor) == (2, "macro_f1", "character_svm")
-
-
-@pytest.mark.parametrize("task", [TASK, Classification()])
-def test_a_floor_learns_from_the_training_rows_without_their_changed_copies(
-    task: Task, tmp_path: Path
-) -> None:
-    given = recipe("lstm", tmp_path, task, ROWS)
-    changed = replace(given, data=replace(given.data, augment="delete", augment_rate=0.5))
-    assert len(prepare(changed).encoded["train"].examples) > len(ROWS)
-    assert floors(prepare(changed), "test") == floors(prepare(given), "test")
 
 
 def test_trained_on_without_choices_a_model_has_none_any_more(tmp_path: Path) -> None:

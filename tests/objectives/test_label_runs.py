@@ -19,7 +19,7 @@ from finetune.verbs.evaluate import evaluate_runs
 from finetune.verbs.merge import merge
 from finetune.verbs.predict import predict
 from tests.conftest import build_on_bert_tokens
-from tests.label_runs import KINDS, first_tags, recipe, tagged, texts
+from tests.objectives.label_runs import KINDS, first_tags, recipe, tagged, texts
 
 
 @pytest.fixture(scope="module", params=KINDS)
