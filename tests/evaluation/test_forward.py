@@ -47,7 +47,7 @@ def test_batches_of_any_size_give_what_each_row_gives_alone(kind: str, tmp_path:
 
 
 def test_a_pass_is_in_the_precision_of_the_training_arguments() -> None:
-    for settings, dtype in (({"bf16": True}, torch.bfloat16), ({}, torch.float32)):
-        with SingleProcess.of(Training(use_cpu=True, **settings)).autocast():
+    for bf16, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        with SingleProcess.of(Training(use_cpu=True, bf16=bf16)).autocast():
             product = torch.ones(2, 2) @ torch.ones(2, 2)
         assert product.dtype == dtype
