@@ -22,7 +22,7 @@ from pathlib import Path
 def main() -> None:
     from finetune import Data, LanguageModeling, Pretrained, Recipe, SpanCorruption, Training
     from finetune.evaluation.evaluate import evaluate, floors
-    from finetune.evaluation.forward import lone_accelerator
+    from finetune.evaluation.forward import SingleProcess
     from finetune.prepare import prepare
 
     train, test = sys.argv[1:]
@@ -36,7 +36,7 @@ def main() -> None:
     ):
         recipe = Recipe(model=Pretrained(name), task=task, data=data, training=Training())
         prepared = prepare(recipe)
-        quality = evaluate(prepared, "test", lone_accelerator()).quality
+        quality = evaluate(prepared, "test", SingleProcess(prepared.model.device)).quality
         unit = "bits per byte" if metric == "bits_per_byte" else "nats a token"
         unigram = floors(prepared, "test")["unigram"]
         results[f"{name}, {unit}"] = quality[metric]["value"]

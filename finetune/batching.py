@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BLANK = -1
 UNSCORED = ("labels", "words", "tokens", "order")
-"""What is left out of a blank row."""
+"""The columns that hold nothing to score in a blank row."""
 
 
 class Rows(Dataset[Any]):
@@ -59,16 +59,16 @@ class Rows(Dataset[Any]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Blanks come last."""
-        there = [index for index in indices if index != BLANK]
-        read = self.rows.__getitems__(there) if there else []
-        found = [self._drawn(index, row) for index, row in zip(there, read, strict=True)]
-        if len(there) == len(indices):
-            return found
-        return [*found, *repeat(self.blank, len(indices) - len(there))]
+        numbers = [index for index in indices if index != BLANK]
+        stored = self.rows.__getitems__(numbers) if numbers else []
+        rows = [self._drawn(index, row) for index, row in zip(numbers, stored, strict=True)]
+        if len(numbers) == len(indices):
+            return rows
+        return [*rows, *repeat(self.blank, len(indices) - len(numbers))]
 
 
 PADDING = {"words": IGNORED, "tokens": IGNORED, "order": IGNORED, "token_type_ids": 0, "draws": 0.0}
-"""What some tasks' rows have, and what stands where a shorter row has none."""
+"""Columns that only some tasks' rows have, and the value that pads them."""
 
 
 class Collate:

@@ -485,18 +485,18 @@ def _predict(arguments: argparse.Namespace) -> None:
     from finetune.verbs.predict import explained, lines, predict, write
 
     texts = read_prompts(arguments.texts, arguments.file, _warn)
-    found = predict(arguments.model, texts, arguments.batch_size, arguments.explain)
+    answers = predict(arguments.model, texts, arguments.batch_size, arguments.explain)
     if arguments.output is not None:
-        write(found, arguments.output)
+        write(answers, arguments.output)
         return
     if arguments.explain:
         from finetune.reports.tables import console
 
-        for one in found:
-            console.print(explained(one, styled=console.is_terminal))
+        for answer in answers:
+            console.print(explained(answer, styled=console.is_terminal))
         return
-    for one in found:
-        print("\n".join(lines(one)))
+    for answer in answers:
+        print("\n".join(lines(answer)))
 
 
 def _merge(arguments: argparse.Namespace) -> None:

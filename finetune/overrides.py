@@ -198,7 +198,7 @@ def _elsewhere(flag: str, recipes: Sequence[Recipe]) -> str | None:
         return None
     own = list(dict.fromkeys(type(vars(recipe)[part]).__name__ for recipe in recipes))
     known = dict.fromkeys(known for recipe in recipes for known in settings(recipe))
-    there = [
+    usable = [
         name
         for name in known
         if name.startswith(f"--{part}.")
@@ -208,7 +208,7 @@ def _elsewhere(flag: str, recipes: Sequence[Recipe]) -> str | None:
         f"{flag} is a setting of {' and '.join(owners)}, and the {part} of "
         f"{recipes[0].name if len(recipes) == 1 else 'every arm'} is {' or '.join(own)}"
         + " (trained from scratch)" * (own == ["Scratch"])
-        + (f", whose settings are {', '.join(there)}" if there else ", which has no settings")
+        + (f", whose settings are {', '.join(usable)}" if usable else ", which has no settings")
     )
 
 
@@ -355,9 +355,9 @@ def parse(kind: type, default: Any, arguments: Sequence[str], prog: str) -> Any:
     """tyro's own parsing; its report of a mistake, shortened to one line."""
     import tyro
 
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
             return tyro.cli(
                 kind,
                 default=default,
@@ -366,7 +366,7 @@ def parse(kind: type, default: Any, arguments: Sequence[str], prog: str) -> Any:
                 config=(tyro.conf.AvoidSubcommands,),
             )
     except SystemExit as stop:
-        raise ValueError(_mistake(said.getvalue())) from stop
+        raise ValueError(_mistake(output.getvalue())) from stop
 
 
 def _mistake(report: str) -> str:

@@ -32,6 +32,11 @@ def start(training: TrainingArguments) -> None:
                 "where it finds fewer than two GPUs: torchrun --nproc_per_node N starts N on any "
                 "machine, as does accelerate launch --multi_gpu --num_processes N, without --cpu"
             )
+        if training.fsdp:
+            raise ValueError(
+                "training.fsdp spreads a model over processes, and this is one: start several, "
+                "torchrun --nproc_per_node N, or leave it out"
+            )
         return
     cpu = training.use_cpu or not torch.accelerator.is_available()
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

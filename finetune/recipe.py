@@ -75,9 +75,9 @@ class Training(TrainingArguments):
     """
 
     learning_rate: float | None = None  # type: ignore[assignment]  # widened: None is the default
-    """The highest learning rate; none: the method's default."""
+    """The highest learning rate; None: the method's default."""
     embedding_learning_rate: float | None = None
-    """Of the token embeddings and a tied head; none: as the rest. T5's embeddings are some fourteen
+    """Of the token embeddings and a tied head; None: as the rest. T5's embeddings are some fourteen
     times larger than its matrices and want larger steps."""
     seed: int = 0
     eval_strategy: str = "epoch"
@@ -86,9 +86,9 @@ class Training(TrainingArguments):
     load_best_model_at_end: bool = True
     """Keep the weights that score best on validation, not the last."""
     metric_for_best_model: str | None = None
-    """none: the task's own metric."""
+    """None: the task's own metric."""
     early_stopping_patience: int | None = 3
-    """Stop after so many evaluations in a row that are no better than the best before them; none:
+    """Stop after so many evaluations in a row that are no better than the best before them; None:
     never. Without a validation split, evaluations or load_best_model_at_end nothing stops: there is
     nothing to judge by, or the last weights of the whole schedule were asked for."""
     logging_steps: float = 10
@@ -98,7 +98,7 @@ class Training(TrainingArguments):
     push_to_hub: bool = False
     """Push once, when the run is finished: what `finetune push` does. Needs hub_model_id."""
     hub_private_repo: bool | None = True
-    """Of a repository that is created; none: what the owner's account says."""
+    """Of a repository that is created; None: what the owner's account says."""
 
     def __post_init__(self) -> None:
         """Left for `resolve`: derived values would stick and outlive an override."""
@@ -116,7 +116,7 @@ class Training(TrainingArguments):
 
     @property
     def destination(self) -> str | None:
-        """The repository that the finished run is pushed to; none: it is not pushed."""
+        """The repository that the finished run is pushed to; None: it is not pushed."""
         if self.push_to_hub and self.hub_model_id is None:
             raise ValueError(
                 "training.push_to_hub needs the repository's name: "

@@ -18,8 +18,9 @@ import torch
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_simple_launcher_cmd_env
 
-from finetune import Run, Scratch, compare, run
+from finetune import Run, Scratch, Training, compare, run
 from finetune.batching import BLANK
+from finetune.processes import start
 from tests.conftest import WORDS, build, tokenizer
 from tests.objectives.label_runs import tagged, texts
 from tests.objectives.pretraining_runs import TASKS as OBJECTIVES
@@ -293,3 +294,8 @@ def test_compare_is_not_launched_in_several(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("LOCAL_RANK", "0")
     with pytest.raises(ValueError, match="starts the runs itself"):
         compare(["quickstart"])
+
+
+def test_one_process_cannot_spread_a_model() -> None:
+    with pytest.raises(ValueError, match=r"training\.fsdp spreads a model over processes"):
+        start(Training(fsdp="full_shard"))

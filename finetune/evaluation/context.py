@@ -18,8 +18,7 @@ import numpy as np
 from finetune.objectives.examples import IGNORED
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
+    from finetune.evaluation.forward import SingleProcess
     from finetune.objectives.examples import Encoded
     from finetune.prepared import Prepared
 
@@ -90,7 +89,7 @@ def check_context(prepared: Prepared, contexts: Sequence[int], positions: int) -
 def context_loss(
     prepared: Prepared,
     split: str,
-    accelerator: Accelerator,
+    accelerator: SingleProcess,
     contexts: Sequence[int],
     positions: int,
 ) -> ContextLoss:

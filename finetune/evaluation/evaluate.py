@@ -15,6 +15,7 @@ from finetune.scores.text import written_scores
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from finetune.evaluation.forward import SingleProcess
     from finetune.objectives.examples import Encoded
     from finetune.prepared import Prepared
     from finetune.scores.base import Measured
@@ -39,7 +40,9 @@ def check_generation(prepared: Prepared) -> None:
         check_prompts(prepared.model, prepared.tokenizer, prompts, prepared.recipe.decoding)
 
 
-def evaluate(prepared: Prepared, split: str, accelerator: Accelerator) -> Evaluation:
+def evaluate(
+    prepared: Prepared, split: str, accelerator: Accelerator | SingleProcess
+) -> Evaluation:
     """Every score the task has, of the model as it is now."""
     encoded, objective = prepared.encoded[split], prepared.objective
     results = collect(
@@ -54,10 +57,10 @@ def evaluate(prepared: Prepared, split: str, accelerator: Accelerator) -> Evalua
     records = objective.records(results, encoded.examples, measured)
     if prepared.recipe.task.generates:
         predictions = _generated(prepared, encoded)
-        written = written_scores(predictions, [[one.reference] for one in encoded.examples])
+        written = written_scores(predictions, [[example.reference] for example in encoded.examples])
         for number, (record, prediction) in enumerate(zip(records, predictions, strict=True)):
             record["prediction"] = prediction
-            statistics = {name: one.statistics[number] for name, one in written.items()}
+            statistics = {name: score.statistics[number] for name, score in written.items()}
             record["statistics"] |= statistics
         measured |= written
     return Evaluation(quality(measured, split), records)
@@ -66,7 +69,7 @@ def evaluate(prepared: Prepared, split: str, accelerator: Accelerator) -> Evalua
 def quality(measured: Mapping[str, Measured], split: str) -> Quality:
     """Scores as metrics.json holds them; those of one class or type come last."""
     ordered = sorted(measured.items(), key=lambda item: item[1].score.detail)
-    return {name: one.entry(split) for name, one in ordered}
+    return {name: score.entry(split) for name, score in ordered}
 
 
 def floors(prepared: Prepared, split: str) -> dict[str, dict[str, Measured]]:
@@ -96,7 +99,7 @@ def _generated(prepared: Prepared, encoded: Encoded) -> list[str]:
         batch_size=prepared.recipe.training.per_device_eval_batch_size,
         share=(state.process_index, state.num_processes),
     )
-    written = {place: found[0].strip() for place, found in enumerate(texts) if found}
+    written = {place: drawn[0].strip() for place, drawn in enumerate(texts) if drawn}
     everywhere = {
         place: text for share in gather_object([written]) for place, text in share.items()
     }

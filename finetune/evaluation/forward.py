@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,24 +18,45 @@ from finetune.models.lstm import LSTMState
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import nn
+    from transformers import TrainingArguments
 
     from finetune.objectives import Objective
     from finetune.objectives.examples import Encoded
 
 
-def lone_accelerator(mixed_precision: str = "no", *, cpu: bool = False) -> Accelerator:
-    """The accelerator of a process that trains nothing."""
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
+@dataclass(frozen=True)
+class SingleProcess:
+    """What a pass asks of an accelerator, in one process that trains nothing.
 
-    AcceleratorState._reset_state()  # a run before it in this process may have another precision
-    return Accelerator(cpu=cpu, mixed_precision=mixed_precision)
+    All `Accelerator`s of a process share one state: a new one would change the device and the
+    precision of a training run that is going on, or keep those of a run before it.
+    """
+
+    device: torch.device
+    dtype: torch.dtype | None = None
+    """The type that autocast computes in. None: no autocast."""
+    num_processes: ClassVar[int] = 1
+    process_index: ClassVar[int] = 0
+
+    @classmethod
+    def of(cls, training: TrainingArguments) -> SingleProcess:
+        """On the device and in the precision of a run with these arguments."""
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        device = None if training.use_cpu else accelerator
+        dtype = torch.bfloat16 if training.bf16 else torch.float16 if training.fp16 else None
+        return cls(device or torch.device("cpu"), dtype)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.dtype is None else torch.autocast(self.device.type, self.dtype)
+
+    def reduce(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor
 
 
 def collect(
     model: nn.Module,
     collate: Callable[[list[Any]], Any],
-    accelerator: Accelerator,
+    accelerator: Accelerator | SingleProcess,
     objective: Objective,
     encoded: Encoded,
     *,
@@ -62,7 +84,7 @@ def collect(
 
 
 def _batches(
-    encoded: Encoded, accelerator: Accelerator, batch_size: int, config: Any
+    encoded: Encoded, accelerator: Accelerator | SingleProcess, batch_size: int, config: Any
 ) -> Iterator[tuple[list[int], dict[str, Any]]]:
     """This process's batches of row numbers; where rows are consecutive, with the state so far.
 

@@ -77,8 +77,8 @@ def character_svm(
                 for machine, column in zip(fitted, present.T, strict=True)
             ]
         )  # (n, classes)
-        found: Floats = expit(decisions) if multi_label else softmax(decisions, axis=1)
-        return found
+        chances: Floats = expit(decisions) if multi_label else softmax(decisions, axis=1)
+        return chances
 
     wanted = vectorizer.transform(text[:LONGEST] for text in texts)
     if len(validation_texts) == 0:
@@ -94,10 +94,10 @@ def character_svm(
 
 
 def _present(labels: npt.ArrayLike, classes: int) -> npt.NDArray[np.bool_]:
-    given = np.asarray(labels)  # (rows,) or (rows, classes)
-    if len(given) == 0:
+    array = np.asarray(labels)  # (rows,) or (rows, classes)
+    if len(array) == 0:
         raise ValueError("0 training labels; give at least 1")
-    present: npt.NDArray[np.bool_] = given == 1 if given.ndim == 2 else one_hot(given, classes)
+    present: npt.NDArray[np.bool_] = array == 1 if array.ndim == 2 else one_hot(array, classes)
     return present
 
 

@@ -129,8 +129,8 @@ def label_record(
         "nats": float(results.nats[number]),
         "scored": int(results.counts[number]),
         "statistics": {
-            name: [float(number) for number in one.statistics[number]]
-            for name, one in measured.items()
+            name: [float(number) for number in score.statistics[number]]
+            for name, score in measured.items()
             if name != "loss"
         },
     }

@@ -151,7 +151,7 @@ class _Pretraining(BaseObjective):
                 "nats": float(results.nats[number, 0]),
                 "tokens": int(results.counts[number, 0]),
                 "bytes": example.bytes,
-                "statistics": {name: one.statistics[number] for name, one in measured.items()},
+                "statistics": {name: score.statistics[number] for name, score in measured.items()},
             }
             for number, example in enumerate(examples)
         ]

@@ -168,12 +168,12 @@ def _entities(
     example: Example, tags: Sequence[str], probabilities: Sequence[float]
 ) -> list[dict[str, Any]]:
     """The entities of a text, each with the mean probability of its words."""
-    found = []
+    answers = []
     for kind, first, last in entities(tags):
         start, end = example.spans[first][0], example.spans[last][1]
         chances = probabilities[first : last + 1]
-        found.append(
+        answers.append(
             {"type": kind, "start": start, "end": end, "text": example.input[start:end]}
             | {"probability": round(sum(chances) / len(chances), 6)}
         )
-    return found
+    return answers

@@ -120,8 +120,8 @@ def _sources(data: Data) -> str:
     """Where the rows came from, without anybody's folders."""
     if data.name is not None:
         return _hub_data(data) or Path(data.name).name
-    given = dict.fromkeys(s for s in (data.train, data.validation, data.test) if s is not None)
-    return ", ".join(file_name(source) for source in given)
+    sources = dict.fromkeys(s for s in (data.train, data.validation, data.test) if s is not None)
+    return ", ".join(file_name(source) for source in sources)
 
 
 def file_name(source: str) -> str:
@@ -137,10 +137,10 @@ def _licence(run: Run, hub_id: str | None) -> dict[str, str]:
     if file is None:
         return {}
     try:
-        found = metadata_load(file) or {}
+        metadata = metadata_load(file) or {}
     except Exception:  # somebody else's card; what its reader raises for nonsense differs
         return {}
-    return {key: found[key] for key in LICENCE if isinstance(found.get(key), str)}
+    return {key: metadata[key] for key in LICENCE if isinstance(metadata.get(key), str)}
 
 
 def _base_file(run: Run, hub_id: str | None, name: str) -> Path | None:

@@ -70,7 +70,7 @@ def diagnose(
 
     history: the points of history.jsonl. metrics: `quality`, `untouched` and `floors` of
     metrics.json. metric: the task's own. kept: the step whose weights were kept because they scored
-    best; none: the last were. Not `comparable`: the training loss has label smoothing in it.
+    best; None: the last were. Not `comparable`: the training loss has label smoothing in it.
     """
     trained = [point for point in history if "loss" in point]
     judged = [point for point in history if "eval_loss" in point]

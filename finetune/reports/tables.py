@@ -126,9 +126,9 @@ def _one_line(text: str) -> str:
     return shorten(text, 160, placeholder=" …")
 
 
-def _joined(said: str | list[str]) -> str:
-    """A text, a class, or several."""
-    return _one_line(said if isinstance(said, str) else " ".join(said))
+def _joined(value: Any) -> str:
+    """A text, a class, several classes, or a number."""
+    return _one_line(" ".join(value) if isinstance(value, list) else str(value))
 
 
 def _print_confusion(rows: Sequence[Mapping[str, Any]], most: int = 10) -> None:

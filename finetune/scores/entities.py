@@ -70,11 +70,11 @@ class EntityScore(Score):
         from nervaluate.loaders import ListLoader
         from nervaluate.strategies import StrictEvaluation
 
-        found, there = (
+        predictions, references = (
             [entity for entity in entities if entity.label in self.types]
             for entities in ListLoader().load([list(predicted), list(reference)])
         )
-        result, _ = StrictEvaluation().evaluate(there, found, list(self.types))
+        result, _ = StrictEvaluation().evaluate(references, predictions, list(self.types))
         return [result.correct, result.actual, result.possible]
 
 

@@ -1,4 +1,4 @@
-"""Scores of labels and of tags, as sums (see scores.py), in percent; Matthews from -100 to 100."""
+"""Scores of labels and of tags, as sums (see base.py), in percent; Matthews from -100 to 100."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def decide(probabilities: npt.ArrayLike, *, multi_label: bool) -> Sets:
     those above 0.5."""
     import numpy as np
 
-    given: Floats = np.asarray(probabilities, dtype=np.float64)  # (n, classes)
+    chances: Floats = np.asarray(probabilities, dtype=np.float64)  # (n, classes)
     if multi_label:
-        return given > 0.5
-    return one_hot(given.argmax(axis=1), given.shape[1])
+        return chances > 0.5
+    return one_hot(chances.argmax(axis=1), chances.shape[1])
 
 
 def one_hot(labels: npt.ArrayLike, classes: int) -> Sets:
@@ -56,43 +56,33 @@ def one_hot(labels: npt.ArrayLike, classes: int) -> Sets:
     return sets
 
 
-def confusion(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> list[list[int]]:
-    """How many rows of each class (outer list) were given each class (inner list).
-
-    `probabilities` (n, classes), `references` (n,) class numbers.
-    """
-    _, predicted, present = _check("confusion", probabilities, references, multi_label=False)
-    counts: list[list[int]] = (present.T.astype(int) @ predicted.astype(int)).tolist()
-    return counts
-
-
 def _check(
     name: str, probabilities: npt.ArrayLike, references: npt.ArrayLike, *, multi_label: bool
 ) -> tuple[Floats, Sets, Sets]:
     """Probabilities, labels given and labels present, each (n, classes)."""
     import numpy as np
 
-    given = np.asarray(probabilities, dtype=np.float64)
+    chances = np.asarray(probabilities, dtype=np.float64)
     wanted = np.asarray(references)
-    if len(given) == 0:
+    if len(chances) == 0:
         raise ValueError(f"{name}: 0 examples to score; give at least 1")
-    assert given.ndim == 2, given.shape
-    shape = given.shape if multi_label else given.shape[:1]
+    assert chances.ndim == 2, chances.shape
+    shape = chances.shape if multi_label else chances.shape[:1]
     if wanted.shape != shape:
         raise ValueError(f"{name}: references of shape {wanted.shape}; give {shape}")
-    wrong = ~((given >= 0) & (given <= 1)).all(axis=1)  # not a number is neither
+    wrong = ~((chances >= 0) & (chances <= 1)).all(axis=1)  # not a number is neither
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(
-            f"{name}: probabilities[{row}] is {given[row].tolist()}; give numbers from 0 to 1 "
+            f"{name}: probabilities[{row}] is {chances[row].tolist()}; give numbers from 0 to 1 "
             "(a model that diverged gives none: lower learning_rate)"
         )
-    allowed = range(2 if multi_label else given.shape[1])
+    allowed = range(2 if multi_label else chances.shape[1])
     outside = wanted[~np.isin(wanted, allowed)]
     if outside.size:
         raise ValueError(f"{name}: a reference is {outside[0]}; give 0 to {allowed[-1]}")
-    present = wanted == 1 if multi_label else one_hot(wanted, given.shape[1])
-    return given, decide(given, multi_label=multi_label), present
+    present = wanted == 1 if multi_label else one_hot(wanted, chances.shape[1])
+    return chances, decide(chances, multi_label=multi_label), present
 
 
 def f1_label(name: str) -> str:
@@ -171,8 +161,8 @@ class LabelF1(LabelScore):
         return self.name.startswith("f1_")
 
     def columns(self, probabilities: Floats, predicted: Sets, present: Sets) -> Sequence[Any]:
-        given, there = predicted[:, self.classes], present[:, self.classes]
-        return given & there, given, there
+        predicted, present = predicted[:, self.classes], present[:, self.classes]
+        return predicted & present, predicted, present
 
     def value(self, totals: Sequence[float]) -> float:
         count = len(self.classes)
@@ -221,14 +211,14 @@ class CalibrationError(LabelScore):
     def columns(self, probabilities: Floats, predicted: Sets, present: Sets) -> Sequence[Any]:
         import numpy as np
 
-        given, outcome = probabilities, present.astype(float)  # (n, each)
+        chances, outcome = probabilities, present.astype(float)  # (n, each)
         if not self.multi_label:
-            given = given.max(axis=1, keepdims=True)
+            chances = chances.max(axis=1, keepdims=True)
             outcome = (outcome * predicted).sum(axis=1, keepdims=True)
-        bins = np.maximum(np.ceil(given * BINS).astype(int) - 1, 0)
-        gaps = np.zeros((len(given), BINS))
-        np.add.at(gaps, (np.arange(len(given))[:, None], bins), given - outcome)
-        return gaps, np.full(*given.shape)
+        bins = np.maximum(np.ceil(chances * BINS).astype(int) - 1, 0)
+        gaps = np.zeros((len(chances), BINS))
+        np.add.at(gaps, (np.arange(len(chances))[:, None], bins), chances - outcome)
+        return gaps, np.full(*chances.shape)
 
     def value(self, totals: Sequence[float]) -> float:
         *gaps, count = totals

@@ -67,8 +67,3 @@ class Perplexity(LikelihoodScore):
             return math.exp(self.per(tokens, "tokens", nats))
         except OverflowError:
             return math.inf
-
-
-LIKELIHOOD_SCORES: dict[str, LikelihoodScore] = {
-    score.name: score for score in (Loss(), BitsPerByte(), Perplexity())
-}

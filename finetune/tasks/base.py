@@ -92,6 +92,10 @@ class Task(ABC):
         Raises: ValueError for labels that cannot be learned, with their place.
         """
 
+    def saved_objective(self, objective: Objective) -> Objective:
+        """The objective of a saved model that the task trained, with what no checkpoint says."""
+        return objective
+
     @abstractmethod
     def texts(self, split: Dataset) -> Iterable[str]:
         """What a tokenizer that starts from scratch is trained on."""

@@ -42,12 +42,12 @@ class Classification(Task):
     text: str = "{text}"
     """Template over the columns; of two texts, say, "{premise} {hypothesis}"."""
     labels: tuple[str, ...] | None = None
-    """The classes in an order of one's own; none: those of the training split, sorted, whole
+    """The classes in an order of one's own; None: those of the training split, sorted, whole
     numbers by their value."""
     multi_label: bool = False
     """A text has any number of the classes, not exactly one."""
     max_tokens: int | None = None
-    """Longer texts lose their end; none: what the model takes, at most 512."""
+    """Longer texts lose their end; None: what the model takes, at most 512."""
     imbalance: Literal["none", "weights", "focal", "resample"] = "none"
     """Of classes that are unequally frequent. weights: each row's loss is multiplied by the inverse
     frequency of its class in training, 1 on average. focal: by (1 - p)², p the probability of its

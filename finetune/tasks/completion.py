@@ -46,10 +46,10 @@ class Completion(Task):
     completion: str = " {target}"
     """Template of what is learned. Begin it with a space if the prompt does not end in one."""
     max_prompt_tokens: int | None = None
-    """Longer prompts lose tokens of their longest column; none: what the model has room for, at
+    """Longer prompts lose tokens of their longest column; None: what the model has room for, at
     most 1,024."""
     max_completion_tokens: int | None = None
-    """Longer completions are cut at the end; none: 128, or half of what the model takes."""
+    """Longer completions are cut at the end; None: 128, or half of what the model takes."""
     cut: Literal["start", "end"] = "end"
     """Which end of a too long column is dropped."""
     choices: bool = False
@@ -236,7 +236,7 @@ class Completion(Task):
             raise ValueError("task.choices: the model was trained without, and has none")
         _, limit = self.template.limits(shape)
         end = end_of_text(tokenizer)
-        found: dict[str, list[int]] = {}
+        ids_of: dict[str, list[int]] = {}
         for name in names:
             text = self.completion.format_map({self.targets[0]: name})
             text = text.strip() if shape.encoder_decoder else text
@@ -246,13 +246,13 @@ class Completion(Task):
                     f"task.max_completion_tokens {limit}: {name!r} and the end of text take more, "
                     "and a choice cannot be cut"
                 )
-            if same := [other for other, of in found.items() if of == ids]:
+            if same := [other for other, its_ids in ids_of.items() if its_ids == ids]:
                 raise ValueError(
                     f"task.choices: {same[0]!r} and {name!r} are the same tokens to this "
                     "tokenizer; write the labels in other words, or use another model"
                 )
-            found[name] = ids
-        return found
+            ids_of[name] = ids
+        return ids_of
 
     def asked(self, row: Mapping[str, str]) -> str:
         """What is to be labelled, without the prompt's own words: the same under every prompt."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TOKENS = 512
 CHARACTERS = 100
-"""Of a text that is cut to fit, so many are read for each token that is kept: ten million take a
+"""Characters that are tokenized for each token kept, when a long text is cut: ten million take a
 tokenizer half a minute and 2 GB."""
 
 
@@ -118,22 +118,22 @@ def template_columns(template: str) -> tuple[str, ...]:
 
 
 def written_list(cell: str) -> list[str] | None:
-    """The list of names or words that a table's cell holds as JSON or Python writes it; none: it
+    """The list of names or words that a table's cell holds as JSON or Python writes it; None: it
     is other text."""
     if not cell.lstrip().startswith("["):
         return None
     try:
-        found = json.loads(cell)
+        values = json.loads(cell)
     except (ValueError, RecursionError):
         try:
-            found = ast.literal_eval(cell.strip())
+            values = ast.literal_eval(cell.strip())
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             return None
-        if repr(found) != cell.strip():  # of ['a' 'b'], as NumPy writes two, Python makes 'ab'
+        if repr(values) != cell.strip():  # of ['a' 'b'], as NumPy writes two, Python makes 'ab'
             return None
-    if not isinstance(found, list) or not all(isinstance(part, str | int) for part in found):
+    if not isinstance(values, list) or not all(isinstance(part, str | int) for part in values):
         return None
-    return list(map(str, found))
+    return list(map(str, values))
 
 
 def template_spans(template: str, row: Mapping[str, str]) -> list[tuple[int, int]]:

@@ -33,11 +33,11 @@ def names_in(
     Raises:
         ValueError: as `label_values`; a label that is no class, with its place; or too few.
     """
-    found = label_values(splits, column, several=several)
-    names = given or in_order(label for row in found["train"] for label in row)
+    labels = label_values(splits, column, several=several)
+    names = given or in_order(label for row in labels["train"] for label in row)
     known = set(names)
     among = "task.labels" if given else "the training split's"
-    for split, rows in found.items():
+    for split, rows in labels.items():
         for number, row in enumerate(rows):
             if others := [label for label in row if label not in known]:
                 raise ValueError(
@@ -63,17 +63,17 @@ def counted(names: Sequence[str], examples: Iterable[Example]) -> list[str]:
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Each once, sorted; by their value where all are whole numbers."""
-    found = sorted(set(names))
-    if all(name.removeprefix("-").isdecimal() for name in found):
-        found.sort(key=int)
-    return tuple(found)
+    ordered = sorted(set(names))
+    if all(name.removeprefix("-").isdecimal() for name in ordered):
+        ordered.sort(key=int)
+    return tuple(ordered)
 
 
 def not_one(name: str, of: str, known: Sequence[str]) -> str:
     """What is wrong with a name that is not one of those known."""
-    shown = ", ".join(one[:40] for one in known[:SHOWN])
+    shown = ", ".join(other[:40] for other in known[:SHOWN])
     more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
-    alike = {" ".join(one.casefold().split()): one for one in known}
+    alike = {" ".join(other.casefold().split()): other for other in known}
     near = get_close_matches(" ".join(name.casefold().split()), alike, n=1)
     return f"{name!r:.60} is not one of {of}: {shown}{more}" + (
         f" (nearest: {alike[near[0]]!r:.60})" if near else ""
@@ -145,5 +145,5 @@ def labels_of(
 
 
 def _cut(cell: str) -> list[str]:
-    found = written_list(cell)
-    return [part for part in map(str.strip, cell.split(",")) if part] if found is None else found
+    names = written_list(cell)
+    return [part for part in map(str.strip, cell.split(",")) if part] if names is None else names

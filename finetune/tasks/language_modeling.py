@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+    from finetune.objectives import Objective
     from finetune.shape import Shape
     from finetune.tasks.snippets import Checkpoint
 
@@ -58,7 +59,7 @@ class LanguageModeling(Documents):
     """
 
     block_size: int | None = None
-    """Tokens a block; none: what the model takes, at most 1,024."""
+    """Tokens a block; None: what the model takes, at most 1,024."""
     consecutive: bool = False
     """Read each block after the one before it and carry the model's state from block to block:
     truncated back-propagation through time. Each row of a batch is a stream of its own. Needs a
@@ -137,7 +138,7 @@ class SpanCorruption(Documents):
     """T5's pre-training: spans are cut out of a block and predicted (Raffel et al. 2020, 3.1.4)."""
 
     block_size: int | None = None
-    """Tokens a block before corruption; none: what the model takes, at most 512."""
+    """Tokens a block before corruption; None: what the model takes, at most 512."""
     noise_density: float = 0.15
     """The share of tokens that is cut out."""
     mean_span_length: float = 3.0
@@ -159,6 +160,9 @@ class SpanCorruption(Documents):
             )
 
     def objective(self, splits: Splits) -> Text:
+        return Text(whole=False)
+
+    def saved_objective(self, objective: Objective) -> Objective:
         return Text(whole=False)
 
     def snippet(self, checkpoint: Checkpoint) -> str:

@@ -41,7 +41,7 @@ SENTENCE = regex.compile(r"\s*\S.*?(?:(?<=[.!?])(?=\s)|(?<=[。！？])|(?=\n)|\
 @dataclass(frozen=True)
 class _Pretraining(Documents):
     block_size: int | None = None
-    """Tokens a block, the tokenizer's own around it counted; none: what the model takes, at most
+    """Tokens a block, the tokenizer's own around it counted; None: what the model takes, at most
     512."""
     share: float = 0.15
     """The share of tokens that is chosen to be predicted; never special ones."""

@@ -47,11 +47,11 @@ class Tagging(Task):
     tags: str = "tags"
     """The column of tags, one for each word."""
     types: tuple[str, ...] | None = None
-    """The types of entities; none: those of the training split."""
+    """The types of entities; None: those of the training split."""
     repair: bool = False
     """An I- that continues nothing becomes a B-; without, it is an error."""
     max_tokens: int | None = None
-    """Of a window; none: what the model takes, at most 512."""
+    """Of a window; None: what the model takes, at most 512."""
     imbalance: Literal["none", "weights", "focal"] = "none"
     """Of tags that are unequally frequent, as in Classification."""
 
@@ -87,10 +87,10 @@ class Tagging(Task):
                 if fault := self._fault(words, tags):
                     faults.append((splits.where(split, number), fault))
                     continue
-                found = {tag[2:] for tag in tags if tag != OUTSIDE}
+                row_types = {tag[2:] for tag in tags if tag != OUTSIDE}
                 if split == "train" and not self.types:
-                    types |= found
-                elif others := sorted(found - types):
+                    types |= row_types
+                elif others := sorted(row_types - types):
                     foreign.append(
                         f"{splits.where(split, number)}: of {self.tags} the type "
                         f"{not_one(others[0], among, sorted(types))}; the row is in {split}: mend "
@@ -105,7 +105,7 @@ class Tagging(Task):
             raise ValueError(foreign[0])
         if not types:
             raise ValueError(f"train: every tag is {OUTSIDE}; there is nothing to learn")
-        names = [f"{side}-{one}" for one in sorted(types) for side in "BI"]
+        names = [f"{side}-{kind}" for kind in sorted(types) for side in "BI"]
         return Tags((OUTSIDE, *names), self.imbalance)
 
     def texts(self, split: Dataset) -> Iterable[str]:
@@ -132,17 +132,17 @@ class Tagging(Task):
         for words, tags in self._pairs(split):
             if others := [tag for tag in tags if tag not in number_of]:
                 raise ValueError("tag " + not_one(others[0], "the model's", names))
-            found = self.windows(words, tokenizer, shape)
-            for ids, places in found:
+            windows = self.windows(words, tokenizer, shape)
+            for ids, places in windows:
                 numbers.append(len(examples))
                 columns["input_ids"].append(ids)
                 columns["words"].append(places)
                 columns["labels"].append(
                     [IGNORED if word == IGNORED else number_of[tags[word]] for word in places]
                 )
-            unread += len(words) - sum(word != IGNORED for _, places in found for word in places)
+            unread += len(words) - sum(word != IGNORED for _, places in windows for word in places)
             text = " ".join(words)
-            pairs = [pair for window in found for pair in zip(*window, strict=True)]
+            pairs = [pair for window in windows for pair in zip(*window, strict=True)]
             read.append((text, [id for id, word in pairs if word != IGNORED]))
             examples.append(
                 Example(
@@ -164,7 +164,7 @@ class Tagging(Task):
             notes.append(f"{unread} words are no token to the tokenizer, and always tagged O")
         types = Counter(tag[2:] for example in examples for tag in example.labels if tag[0] == "B")
         if training and len(types) <= SHOWN:
-            notes.append(", ".join(f"{one} {count:,}" for one, count in sorted(types.items())))
+            notes.append(", ".join(f"{kind} {count:,}" for kind, count in sorted(types.items())))
         rows = Dataset.from_dict({"row": numbers, **columns})
         return Encoded(rows, tuple(examples), tuple(notes), unknown(tokenizer, read, "words"))
 

@@ -88,8 +88,8 @@ class Balanced(Sampler[int]):
     """
 
     def __init__(self, classes: Sequence[int]) -> None:
-        found = torch.tensor(classes)
-        self.members = [(found == label).nonzero()[:, 0] for label in sorted(set(classes))]
+        numbers = torch.tensor(classes)
+        self.members = [(numbers == label).nonzero()[:, 0] for label in sorted(set(classes))]
         self.generator = torch.Generator()
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from finetune.data.splits import scored_split
 from finetune.evaluation.context import Curve, check_context, context_loss
 from finetune.evaluation.evaluate import Evaluation, check_generation, evaluate
-from finetune.evaluation.forward import lone_accelerator
+from finetune.evaluation.forward import SingleProcess
 from finetune.methods import Adapted
 from finetune.models import Pretrained
 from finetune.overrides import overridden
@@ -22,7 +22,7 @@ from finetune.runs import MANIFEST, open_saved, read_json, read_recipe, saved_ru
 from finetune.shape import Shape
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from torch import nn
 
 POSITIONS = 4096
 """Tokens that are predicted at each context, where a split has so many."""
@@ -37,11 +37,11 @@ class Opened:
     notes: tuple[str, ...]
 
     @cached_property
-    def accelerator(self) -> Accelerator:
+    def accelerator(self) -> SingleProcess:
         """Scores as the run did: on its device, in its precision."""
-        args = self.prepared.args
-        accelerator = lone_accelerator(args.mixed_precision, cpu=args.use_cpu)
-        self.prepared.model.to(accelerator.device)
+        accelerator = SingleProcess.of(self.prepared.args)
+        model: nn.Module = self.prepared.model
+        model.to(accelerator.device)
         return accelerator
 
 
@@ -56,15 +56,15 @@ def evaluate_runs(
     """
     from finetune.reports.tables import console, print_scores
 
-    found = []
+    evaluations = []
     for label, name, recipe in _runs(names, overrides):
         opened = _open(name, recipe, split)
         check_generation(opened.prepared)
-        found.append((label, evaluate(opened.prepared, opened.split, opened.accelerator)))
+        evaluations.append((label, evaluate(opened.prepared, opened.split, opened.accelerator)))
         for note in opened.notes:
             console.print(f"{label}: {note}", style="yellow")
-    print_scores([(label, evaluation.quality) for label, evaluation in found])
-    return [evaluation for _, evaluation in found]
+    print_scores([(label, evaluation.quality) for label, evaluation in evaluations])
+    return [evaluation for _, evaluation in evaluations]
 
 
 def loss_by_context(
@@ -153,29 +153,29 @@ def _runs(names: Sequence[str], overrides: Sequence[str]) -> list[tuple[str, str
 def _open(name: str, recipe: Recipe, split: str | None) -> Opened:
     splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
     splits.require(recipe.task.columns)
-    there = splits.named()
+    named = splits.named()
     if split is None:
-        split = scored_split(there)
+        split = scored_split(named)
         if split is None:
             raise ValueError(f"{name} has neither test nor validation data: --split train")
-    if split not in there:
-        raise ValueError(f"{name} has no {split} data; --split {' or '.join(there)}")
+    if split not in named:
+        raise ValueError(f"{name} has no {split} data; --split {' or '.join(named)}")
     saved = open_saved(name, recipe.model if isinstance(recipe.model, Pretrained) else None)
-    shape, objective = Shape.of(saved.model), saved.objective
+    shape, objective = Shape.of(saved.model), recipe.task.saved_objective(saved.objective)
     # As rows to score even of train: in rows to learn from, documents share blocks.
     encoded = recipe.task.encode(
-        there[split], saved.tokenizer, shape, objective.names, training=False
-    )
-    args = replace(recipe.training, report_to="none").resolve(
-        recipe.folder,
-        learning_rate=recipe.method.learning_rate,
-        metric=recipe.task.metric,
-        scores=objective.measures,
-        validated=False,
+        named[split], saved.tokenizer, shape, objective.names, training=False
     )
     adapted = Adapted(saved.model, (), ())
     prepared = Prepared(
-        recipe, args, splits, objective, adapted, saved.tokenizer, shape, {split: encoded}
+        recipe,
+        recipe.training,  # resolved, they would take over the state of a run in this process
+        splits,
+        objective,
+        adapted,
+        saved.tokenizer,
+        shape,
+        {split: encoded},
     )
     notes = [*splits.warnings, *encoded.warnings]
     assert saved.run is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.batching import Collate
-from finetune.evaluation.forward import collect, lone_accelerator
+from finetune.evaluation.forward import SingleProcess, collect
 from finetune.runs import open_saved
 from finetune.shape import Shape
 from finetune.tasks import plain_task
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from finetune.objectives.examples import Encoded
 
 SHARE, LEAST = 0.2, 0.1
-"""A word is marked that weighs so much of what the heaviest does, and so many nats: a tenth in the
-odds."""
+"""A word is marked if its weight is at least 20 % of the largest and at least 0.1 nats."""
 LISTED = 8
-"""So many of the words that are marked, the heaviest, are listed with their weights."""
+"""The most words that are listed with their weights, the heaviest first."""
 
 
 def predict(
@@ -58,8 +57,9 @@ def predict(
             f"{name} {task.not_explained}, and --explain weighs the words of a text for its "
             "class: leave it out"
         )
-    accelerator, collate = lone_accelerator(), Collate(saved.model)
-    saved.model.to(accelerator.device)
+    if not texts:
+        return []
+    accelerator, collate = SingleProcess(saved.model.device), Collate(saved.model)
 
     def label(encoded: Encoded) -> tuple[list[dict[str, Any]], Any]:
         results = collect(
@@ -75,32 +75,35 @@ def predict(
     return answers
 
 
-def lines(found: Mapping[str, Any]) -> list[str]:
-    """One text's labels as a terminal shows them."""
-    if "entities" in found:
+def lines(answer: Mapping[str, Any]) -> list[str]:
+    """One text's labels, or what else the objective answers, as a terminal shows them."""
+    if "entities" in answer:
         shown = [
             f"  {entity['type']}: {entity['text']}  ({entity['probability']:.3f})"
-            for entity in found["entities"]
+            for entity in answer["entities"]
         ]
-        return [found["text"], *(shown or ["  (none)"])]
-    if "labels" in found:
-        chosen = [f"{name} {found['probabilities'][name]:.3f}" for name in found["labels"]]
-        return [f"{', '.join(chosen) or '(none)'}\t{found['text']}"]
-    return [f"{found['label']} {found['probability']:.3f}\t{found['text']}"]
+        return [answer["text"], *(shown or ["  (none)"])]
+    if "labels" in answer:
+        chosen = [f"{name} {answer['probabilities'][name]:.3f}" for name in answer["labels"]]
+        return [f"{', '.join(chosen) or '(none)'}\t{answer['text']}"]
+    if "label" in answer:
+        return [f"{answer['label']} {answer['probability']:.3f}\t{answer['text']}"]
+    values = [str(value) for name, value in answer.items() if name != "text"]
+    return [f"{', '.join(values)}\t{answer['text']}"]
 
 
-def explained(found: Mapping[str, Any], *, styled: bool) -> Text:
+def explained(answer: Mapping[str, Any], *, styled: bool) -> Text:
     """One text's labels, each with the words marked that it hangs on, and their weights below.
 
     `styled`: marked in green, in red where they speak against it; else by brackets.
     """
     from rich.text import Text
 
-    text = found["text"]
-    given = found.get("labels", [found.get("label")])
+    text = answer["text"]
+    given = answer.get("labels", [answer.get("label")])
     lines = []
-    for label in given or [next(iter(found["probabilities"]))]:
-        weighed = [(word, word["weights"][label]) for word in found["words"]]
+    for label in given or [next(iter(answer["probabilities"]))]:
+        weighed = [(word, word["weights"][label]) for word in answer["words"]]
         least = max([LEAST, *(SHARE * abs(weight) for _, weight in weighed)])
         heavy = [(word, weight) for word, weight in weighed if abs(weight) >= least]
         runs: list[tuple[int, int, bool]] = []
@@ -111,7 +114,7 @@ def explained(found: Mapping[str, Any], *, styled: bool) -> Text:
                 start = runs.pop()[0]
             runs.append((start, word["end"], for_it))
         marked, at = Text("" if given else "(none) "), 0
-        marked.append(f"{label} {found['probabilities'][label]:.3f}  ")
+        marked.append(f"{label} {answer['probabilities'][label]:.3f}  ")
         for start, end, for_it in runs:
             marked.append(text[at:start])
             run = text[start:end] if styled else f"[{text[start:end]}]"
@@ -124,17 +127,17 @@ def explained(found: Mapping[str, Any], *, styled: bool) -> Text:
             lines.append(Text(f"{'...':>9}  {len(heavy) - LISTED} more"))
         if not heavy:
             lines.append(Text("           no word alone moves it"))
-    if found["read"] < len(text):
+    if answer["read"] < len(text):
         lines.append(
             Text(
-                f"           the model reads {found['read']:,} of {len(text):,} characters; words "
+                f"           the model reads {answer['read']:,} of {len(text):,} characters; words "
                 "after them weigh 0"
             )
         )
     return Text("\n").join(lines)
 
 
-def write(found: Sequence[Mapping[str, Any]], output: Path) -> None:
+def write(answers: Sequence[Mapping[str, Any]], output: Path) -> None:
     """As JSONL."""
-    text = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in found)
+    text = "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
     output.write_text(text, encoding="utf-8")

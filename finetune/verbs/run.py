@@ -313,7 +313,8 @@ def _best(trainer: FinetuneTrainer, names: Iterable[str]) -> dict[str, Any]:
         return {}
     kept = _kept(trainer)
     best = next((point for point in points if point["step"] == kept), points[-1])
-    values = {name: best[f"eval_{name}"] for name in names}
+    # A checkpoint of an earlier version may hold fewer scores.
+    values = {name: best[f"eval_{name}"] for name in names if f"eval_{name}" in best}
     return {**values, "step": best["step"], "epoch": best["epoch"]}
 
 

@@ -25,7 +25,7 @@ from finetune import (
 )
 from finetune.evaluation import context as module
 from finetune.evaluation.context import ContextLoss, check_context, context_loss
-from finetune.evaluation.forward import lone_accelerator
+from finetune.evaluation.forward import SingleProcess
 from finetune.prepare import prepare
 from finetune.prepared import Prepared
 from tests.conftest import WORDS, build, tokenizer
@@ -77,7 +77,7 @@ def prepared(folder: Path, name: str, method: Any, block_size: int = 16) -> Prep
 
 
 def measured(made: Prepared, contexts: Any = CONTEXTS, positions: int = 30) -> ContextLoss:
-    return context_loss(made, "train", lone_accelerator(), contexts, positions)
+    return context_loss(made, "train", SingleProcess(torch.device("cpu")), contexts, positions)
 
 
 def expected(made: Prepared, documents: list[list[int]], contexts: Any) -> np.ndarray:

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from finetune import Classification, Decoding
 from finetune.evaluation.evaluate import check_generation, evaluate, floors, quality
-from finetune.evaluation.forward import lone_accelerator
+from finetune.evaluation.forward import SingleProcess
 from finetune.prepare import prepare
 from finetune.recipe import Task
 from finetune.scores.text import TEXT_SCORES
@@ -23,7 +24,7 @@ def test_what_a_model_writes_is_scored_beside_the_likelihood_of_the_references(
 ) -> None:
     made = recipe(kind, tmp_path, WRITTEN, texts(12), per_device_eval_batch_size=5)
     prepared = prepare(replace(made, decoding=Decoding(max_new_tokens=4)))
-    found = evaluate(prepared, "test", lone_accelerator(cpu=True))
+    found = evaluate(prepared, "test", SingleProcess(torch.device("cpu")))
     assert list(found.quality) == ["loss", "bits_per_byte", "perplexity", *TEXT_SCORES]
     assert {entry["mode"] for entry in found.quality.values()} == {"teacher_forced", "generated"}
     for name, score in TEXT_SCORES.items():
@@ -34,12 +35,12 @@ def test_what_a_model_writes_is_scored_beside_the_likelihood_of_the_references(
             [[row["reference"]] for row in found.predictions],
         )
         assert rows == again
-    assert evaluate(prepared, "test", lone_accelerator(cpu=True)) == found
+    assert evaluate(prepared, "test", SingleProcess(torch.device("cpu"))) == found
 
 
 def test_scores_of_a_single_class_stand_last(tmp_path: Path) -> None:
     prepared = prepare(recipe("lstm", tmp_path, Classification(), texts(12)))
-    found = evaluate(prepared, "test", lone_accelerator(cpu=True)).quality
+    found = evaluate(prepared, "test", SingleProcess(torch.device("cpu"))).quality
     assert list(found)[-3:] == ["f1_animal", "f1_greeting", "f1_none"]
     assert next(iter(found)) == "loss"
     majority = quality(floors(prepared, "test")["majority"], "test")

@@ -9,18 +9,21 @@ import numpy as np
 import pytest
 import torch
 
+from finetune import Training
 from finetune.batching import Collate
-from finetune.evaluation.forward import collect, lone_accelerator
+from finetune.evaluation.forward import SingleProcess, collect
 from finetune.prepared import Prepared
 from tests.objectives.kinds import KINDS, prepared
 from tests.objectives.test_base import arrays, collected
+
+CPU = torch.device("cpu")
 
 
 def results(ready: Prepared, size: int) -> Any:
     return collect(
         ready.model,
         Collate.of(ready),
-        lone_accelerator(cpu=True),
+        SingleProcess(CPU),
         ready.objective,
         ready.encoded["validation"],
         batch_size=size,
@@ -46,8 +49,8 @@ def test_batches_of_any_size_give_what_each_row_gives_alone(kind: str, tmp_path:
             np.testing.assert_allclose(together[name], values, rtol=1e-4, atol=1e-5)
 
 
-def test_an_accelerator_has_its_own_precision_whatever_ran_before() -> None:
-    for precision in ("bf16", "no"):
-        with lone_accelerator(precision, cpu=True).autocast():
+def test_a_pass_is_in_the_precision_of_the_training_arguments() -> None:
+    for bf16, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        with SingleProcess.of(Training(use_cpu=True, bf16=bf16)).autocast():
             product = torch.ones(2, 2) @ torch.ones(2, 2)
-        assert product.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
+        assert product.dtype == dtype

@@ -9,7 +9,7 @@ from scipy.stats import bootstrap  # type: ignore[import-untyped]  # ships no ty
 from finetune.evaluation.paired import difference
 from finetune.scores.entities import EntityF1
 from finetune.scores.labels import LabelF1
-from finetune.scores.likelihood import LIKELIHOOD_SCORES
+from finetune.scores.likelihood import BitsPerByte
 
 F1 = LabelF1("macro_f1", False, (0, 1))
 
@@ -61,7 +61,7 @@ def test_runs_that_differ_widen_the_interval() -> None:
 
 def test_a_score_finds_its_statistics_again_in_the_rows_of_predictions() -> None:
     row = {"nats": 3.0, "tokens": 2, "bytes": 4, "statistics": {"macro_f1": [0, 1, 0, 1, 1, 0]}}
-    assert LIKELIHOOD_SCORES["bits_per_byte"].of_record(row) == [3.0, 2.0, 4.0]
+    assert BitsPerByte().of_record(row) == [3.0, 2.0, 4.0]
     assert F1.of_record(row) == [0, 1, 0, 1, 1, 0]
     entity_f1 = EntityF1("entity_f1", ())
     statistics = entity_f1.of_record({"statistics": {"entity_f1": [1, 2, 3]}})

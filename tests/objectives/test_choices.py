@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from finetune import Classification, Completion, Full, LoRA, PromptTuning, Recipe, Run, run
 from finetune.cli import main
 from finetune.evaluation.evaluate import evaluate
-from finetune.evaluation.forward import lone_accelerator
+from finetune.evaluation.forward import SingleProcess
 from finetune.methods import Method
 from finetune.models import Pretrained
 from finetune.objectives import Text, objective_of
@@ -155,7 +155,7 @@ def test_no_batch_size_and_no_side_of_the_padding_changes_a_probability(
         given = made(kind, tmp_path, per_device_eval_batch_size=size)
         prepared = prepare(given)
         prepared.tokenizer.padding_side = side
-        rows = evaluate(prepared, "test", lone_accelerator()).predictions
+        rows = evaluate(prepared, "test", SingleProcess(torch.device("cpu"))).predictions
         found.append([list(row["probabilities"].values()) for row in rows])
     assert found[0] == [pytest.approx(row, abs=2e-6) for row in found[1]]
     assert found[0] == [pytest.approx(row, abs=2e-6) for row in found[2]]

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from finetune import Completion, Data, Pretrained, Recipe, Run
 from finetune.reports import tables
 from finetune.reports.tables import (
     as_markdown,
     labels_of,
     number,
+    print_result,
     print_scores,
     print_table,
     status,
@@ -80,3 +82,17 @@ def test_a_run_s_status_is_one_line(tmp_path: Path, metrics: object, line: str) 
     if metrics is not None:
         (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     assert status(tmp_path) == line
+
+
+def test_a_prediction_that_is_a_number_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"input": "two words", "reference": 2, "prediction": 1.5}
+    (tmp_path / "predictions.jsonl").write_text(json.dumps(row))
+    cost = dict.fromkeys(("trainable_parameters", "total_parameters", "steps"), 1)
+    cost |= {"train_seconds": 1, "peak_memory_bytes": 1}
+    metrics = {"quality": {}, "untouched": {}, "floors": {}, "cost": cost}
+    recipe = Recipe(Pretrained("tiny-gpt2"), Completion(), Data(train="mine.csv"))
+    print_result(Run(tmp_path, recipe, metrics))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["> two words", "  1.5", "  reference: 2"]

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import (  # type: ignore[import-untyped]  # ships no types
     accuracy_score,
-    confusion_matrix,
     f1_score,
     matthews_corrcoef,
 )
 
-from finetune.scores.labels import confusion, decide, label_scores
+from finetune.scores.labels import decide, label_scores
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -117,13 +116,6 @@ def test_matthews_is_0_where_one_class_is_always_given() -> None:
 def test_of_equally_likely_labels_the_first_is_given_and_a_half_is_no_label() -> None:
     assert decide([[0.4, 0.4, 0.2]], multi_label=False).tolist() == [[True, False, False]]
     assert decide([[0.5, 0.51]], multi_label=True).tolist() == [[False, True]]
-
-
-def test_confusion_has_a_row_for_each_class_present() -> None:
-    assert confusion(THREE, RIGHT) == [[1, 0, 1], [1, 1, 0], [0, 0, 0]]
-    probabilities, references = labels(multi_label=False)
-    expected = confusion_matrix(references, probabilities.argmax(axis=1), labels=range(4))
-    assert confusion(probabilities, references) == expected.tolist()
 
 
 def test_what_cannot_be_scored_is_refused() -> None:

@@ -19,6 +19,7 @@ from finetune import (
     PromptTuning,
     Recipe,
     Scratch,
+    SpanCorruption,
     Training,
     run,
 )
@@ -35,6 +36,7 @@ KINDS: dict[str, tuple[Any, Any, Any]] = {
     "bfloat16": (Pretrained("gpt2", dtype="bfloat16"), COMPLETION, LoRA(r=2)),
     "soft_prompt": (Pretrained("gpt2"), TEXT, PromptTuning()),
     "lstm": (Scratch("lstm", LSTM, tokenizer="gpt2"), TEXT, Full()),
+    "spans": (Pretrained("t5"), SpanCorruption(block_size=32), Full()),
     "own_tokens": (Scratch("lstm", LSTM, vocab_size=300), TEXT, Full()),
 }
 

@@ -14,7 +14,9 @@ from rich.text import Text
 
 from finetune import Classification, Run, Scratch, run
 from finetune.cli import main
-from finetune.verbs.predict import explained, predict
+from finetune.training.trainer import FinetuneTrainer
+from finetune.verbs.evaluate import evaluate_runs
+from finetune.verbs.predict import explained, lines, predict
 from tests.objectives.label_runs import CONFIGS, recipe, texts
 
 SCRATCH: dict[str, dict[str, Any]] = {
@@ -146,6 +148,11 @@ def test_of_several_labels_each_that_is_given_has_its_words_in_any_script(tmp_pa
     assert explained(neither, styled=False).plain.startswith(f"(none) {likeliest} 0.")
 
 
+def test_no_texts_have_no_labels(planted: Run) -> None:
+    assert predict(str(planted.folder), []) == []
+    assert predict(str(planted.folder), [], explain=True) == []
+
+
 def said(text: str, *weighed: tuple[str, float]) -> dict[str, Any]:
     """What predict might say of a text that these words make up, with the spaces between them."""
     words, at = [], 0
@@ -192,6 +199,10 @@ def test_where_no_word_weighs_or_many_do_it_is_said() -> None:
     assert explained(many, styled=False).plain.splitlines()[-1] == "      ...  2 more"
 
 
+def test_an_answer_that_is_no_label_is_shown_before_its_text() -> None:
+    assert lines({"text": "two words", "number": 1.5}) == ["1.5\ttwo words"]
+
+
 def test_explain_on_the_command_line(
     planted: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,3 +217,24 @@ def test_explain_on_the_command_line(
     assert main(predicting) == 0
     shown = Text("\n").join(explained(one, styled=False) for one in found).plain
     assert capsys.readouterr().out == shown.replace("\t", "        ") + "\n"
+
+
+def test_predict_and_evaluate_within_a_training_run_leave_its_precision_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(name: str, **settings: Any) -> Run:
+        settings |= {"output_dir": str(tmp_path / name), "max_steps": 2, "eval_steps": 1}
+        return run(recipe("bert", tmp_path, Classification(), save_steps=1, **settings))
+
+    folder = str(trained("labelled").folder)
+    evaluation, precisions = FinetuneTrainer.evaluation_loop, []
+
+    def predicts_too(self: FinetuneTrainer, *args: Any, **kwargs: Any) -> Any:
+        predict(folder, ["the brown fox"])
+        evaluate_runs([folder])
+        precisions.append(self.accelerator.mixed_precision)
+        return evaluation(self, *args, **kwargs)
+
+    monkeypatch.setattr(FinetuneTrainer, "evaluation_loop", predicts_too)
+    trained("training", bf16=True)
+    assert precisions == ["bf16", "bf16"]

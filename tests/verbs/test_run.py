@@ -32,9 +32,12 @@ from finetune import (
     Training,
     run,
 )
+from finetune.evaluation.evaluate import evaluate
 from finetune.methods import Method
+from finetune.prepare import prepare
 from finetune.runs import is_finished, open_saved
 from finetune.training.trainer import FinetuneTrainer
+from finetune.verbs.run import _whole
 from tests.conftest import WORDS, build, kill, tokenizer, weights
 
 
@@ -149,6 +152,23 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert losses(resumed) == losses(whole)
     assert same(weights(whole), weights(resumed))
     assert resumed.metrics["quality"] == whole.metrics["quality"]
+
+
+def test_a_run_is_resumed_from_a_checkpoint_with_fewer_scores(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(recipe).metrics["validation"]
+    shutil.rmtree(recipe.folder)
+    kill(recipe, monkeypatch)
+    file = recipe.folder / "checkpoints" / "checkpoint-2" / "trainer_state.json"
+    state = json.loads(file.read_text())
+    for point in state["log_history"]:
+        point.pop("eval_perplexity", None)  # as an earlier version wrote it
+    file.write_text(json.dumps(state))
+    monkeypatch.setattr("finetune.verbs.run._kept", lambda trainer: 2)
+    resumed = run(recipe).metrics["validation"]
+    assert resumed["step"] == 2
+    assert resumed.keys() == whole.keys() - {"perplexity"}
 
 
 def test_a_finished_run_is_read_not_repeated(recipe: Recipe) -> None:
@@ -397,3 +417,12 @@ def test_embeddings_may_have_a_learning_rate_of_their_own(recipe: Recipe) -> Non
     embeddings = {name for name in before if name in ("transformer.wte.weight", "shared.weight")}
     assert all(change[name] > 1e-4 for name in embeddings)
     assert max(change[name] for name in before.keys() - embeddings) < 1e-7
+
+
+def test_a_model_that_is_put_together_again_is_scored_by_its_run(recipe: Recipe) -> None:
+    """As at the end of training with FSDP, which itself needs several devices."""
+    prepared = prepare(recipe)
+    trainer = FinetuneTrainer(prepared)
+    before = evaluate(prepared, "validation", trainer.accelerator)
+    whole = _whole(prepared, trainer)
+    assert evaluate(whole, "validation", trainer.accelerator).quality == before.quality
