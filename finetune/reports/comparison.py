@@ -80,6 +80,8 @@ class Comparison:
     """What a score needs to be quoted: split, hardware, dates."""
     cautions: tuple[str, ...] = ()
     """The reasons why the runs are less comparable than their table looks."""
+    teacher_forced: tuple[str, ...] = ()
+    """The metrics of how well given text is predicted, which a narrow terminal leaves out first."""
 
     @classmethod
     def of(cls, runs: Sequence[Run], notes: Sequence[str] = ()) -> Comparison:
@@ -93,6 +95,14 @@ class Comparison:
             chosen(runs),
             "; ".join([_circumstances(runs), *notes]),
             tuple(cautions_of(runs)),
+            tuple(
+                dict.fromkeys(
+                    name
+                    for run in runs
+                    for name, entry in run.metrics["quality"].items()
+                    if entry["mode"] == "teacher_forced"
+                )
+            ),
         )
 
 
@@ -289,7 +299,8 @@ def print_comparison(comparison: Comparison) -> None:
     """Prints the comparison as a table, its verdict and its cautions. Where the terminal is too
     narrow for every metric it says which are left out; a very narrow one leaves out spreads too."""
     rows, labels, choice = comparison.rows, comparison.labels, comparison.choice
-    metrics = sorted(labels, key=lambda name: choice is None or name != choice.metric)
+    own = None if choice is None else choice.metric
+    metrics = sorted(labels, key=lambda name: (name != own, name in comparison.teacher_forced))
     counts = range(min(len(metrics), 12), min(len(metrics), 3) - 1, -1)
     versions = [(metrics[:count], True) for count in counts]
     versions += [(metrics[:count], False) for count in (2, 1)]

@@ -255,8 +255,11 @@ class FinetuneTrainer(Trainer):
         scored = [self._objective.scored(batch) for batch in batch_samples]
         counts = [sum(batch[name].sum() for batch in scored) for name in self._objective.weights]
         total = torch.stack([torch.as_tensor(count) for count in counts]).to(device)
-        share = self.args.world_size > 1 and self.args.average_tokens_across_devices
-        return self.accelerator.reduce(total) if share else total
+        if self.args.world_size > 1 and self.args.average_tokens_across_devices:
+            total = self.accelerator.reduce(total)
+        # The processes of such a group read the same batch.
+        copies = self.get_tp_size() * self.get_cp_size() * self.get_sp_size()
+        return total if copies == 1 else total / copies
 
     def _streams(self) -> Streams:
         """The same streams for one large batch, accumulated small ones and several processes."""

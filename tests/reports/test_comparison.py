@@ -39,8 +39,9 @@ def test_a_narrow_terminal_shows_whole_names_and_means_without_their_spread(
     rows = [Row(f"mine/gpt2_feed_forward_{number}", 3, scores, cost) for number in (1, 2)]
     for width, spread in ((80, False), (200, True)):
         monkeypatch.setattr(tables, "console", Console(width=width))
-        print_comparison(Comparison(rows, LABELS))
+        print_comparison(Comparison(rows, LABELS, teacher_forced=("loss", "bits_per_byte")))
         shown = capsys.readouterr().out
+        assert ("not shown here: loss, bits per byte" in shown) != spread
         assert " gpt2_feed_forward_2 " in shown
         assert "7,000,000" in shown
         assert ("± 0.062" in shown) == spread
