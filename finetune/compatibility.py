@@ -1,4 +1,4 @@
-"""Which combinations are refused, the reason, and what to do instead: a table for each moment."""
+"""Combinations that are refused: the condition, the reason and what to do, a table a moment."""
 
 from __future__ import annotations
 

@@ -41,9 +41,9 @@ class Splits:
     notes: tuple[str, ...]
     """Lines for the user: which rows were carved, left out, repeat another row, or leak."""
     places: Mapping[str, pa.Table] = field(repr=False)
-    """By split: the label and the number of each row, which `where` joins."""
+    """For each split the label and the number of each row, which `where` joins."""
     sources: Mapping[str, str] = field(repr=False)
-    """By split: the files, or the split of the Hub's data set, that it was read from."""
+    """For each split the files, or the split of the Hub's data set, that it was read from."""
     warnings: tuple[str, ...] = ()
     """Lines for the user about what makes a score worthless."""
 

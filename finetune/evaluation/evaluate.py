@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from finetune.scores.base import Measured
 
 Quality = dict[str, dict[str, Any]]
-"""By metric: value, split, mode (generated, teacher_forced or labels), higher_is_better, label,
-n; in the order of tables."""
+"""For each metric its value, split, mode (generated, teacher_forced or labels), higher_is_better,
+label and n; in the order of tables."""
 
 
 @dataclass(frozen=True)

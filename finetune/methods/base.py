@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Method(Protocol):
-    """Which weights train. A method is a frozen dataclass; its fields are its settings."""
+    """A choice of the weights that train: a frozen dataclass whose fields are its settings."""
 
     learning_rate: ClassVar[float]
     """The learning rate of recipes that set none."""

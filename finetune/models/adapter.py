@@ -38,7 +38,7 @@ def open_checkpoint(
 
     Raises: ValueError for what is neither a model nor an adapter, or an adapter without its base.
     """
-    # That somebody's recipe trusts code is no reason to run it here.
+    # A recipe of somebody else may trust code that is not to run here.
     like = replace(like, revision=None, trust_remote_code=False)
     folder = Path(name).expanduser()
     if remote_file(name, "adapter_config.json") is not None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 Kind = Literal["gpt2", "t5", "bert"]
-"""Whose tokenizer one that is trained here is like."""
+"""The architecture whose kind of tokenizer is trained."""
 
 
 @dataclass(frozen=True)
