@@ -303,7 +303,7 @@ def print_comparison(comparison: Comparison) -> None:
     metrics = sorted(labels, key=lambda name: (name != own, name in comparison.teacher_forced))
     counts = range(min(len(metrics), 12), min(len(metrics), 3) - 1, -1)
     versions = [(metrics[:count], True) for count in counts]
-    versions += [(metrics[:count], False) for count in (2, 1)]
+    versions.append((metrics[:2], False))
     printed = print_table(*(_cells(comparison, some, spread=spread) for some, spread in versions))
     if left := [labels[name] for name in metrics if name not in versions[printed][0]]:
         console.print(f"not shown here: {escape(', '.join(left))}", style="dim")
