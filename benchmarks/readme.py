@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune.evaluation.paired import Difference
-from finetune.reports.comparison import Choice, Comparison, Row, page
+from finetune.reports.comparison import Choice, Comparison, Row
+from finetune.reports.comparison_page import page
 
 HERE = Path(__file__).parent
 PAGES = (HERE.parent / "README.md", HERE.parent / "README.zh.md")

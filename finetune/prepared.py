@@ -33,7 +33,7 @@ class Prepared:
     tokenizer: PreTrainedTokenizerBase
     shape: Shape
     encoded: dict[str, Encoded]
-    """By split: train, validation, and test where there is one."""
+    """The rows of each split: train, validation, and test where there is one."""
     fresh: frozenset[str] = frozenset()
     """Weights that the checkpoint did not hold: before training the model knows nothing by them."""
 

@@ -77,8 +77,8 @@ class Training(TrainingArguments):
     learning_rate: float | None = None  # type: ignore[assignment]  # widened: None is the default
     """The highest learning rate; None: the method's default."""
     embedding_learning_rate: float | None = None
-    """Of the token embeddings and a tied head; None: as the rest. T5's embeddings are some fourteen
-    times larger than its matrices and want larger steps."""
+    """The learning rate of the token embeddings and a tied head. None: that of the rest. T5's
+    embeddings are some fourteen times larger than its matrices and want larger steps."""
     seed: int = 0
     eval_strategy: str = "epoch"
     save_strategy: str = "epoch"

@@ -29,6 +29,7 @@ CALLERS = (
     "verbs/run.py",
     "reports/card.py",
     "reports/comparison.py",
+    "reports/comparison_page.py",
     "reports/tables.py",
 )
 """The modules that call an objective or a task, and need not even name one."""

@@ -1,4 +1,4 @@
-"""Which weights train: all, some blocks or parts of them, or small ones added by PEFT."""
+"""The choice of weights that train: all, some blocks or parts, or small ones that PEFT adds."""
 
 from finetune.methods.adapted import Adapted
 from finetune.methods.linear_layers import IA3, LoRA

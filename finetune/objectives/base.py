@@ -65,7 +65,7 @@ class Likelihood:
     """The results of an objective whose loss has one part."""
 
     nats: np.ndarray
-    """Of each example, float64."""
+    """The nats of each example, float64."""
     counts: np.ndarray
     """How many positions of each example are scored."""
 
@@ -131,7 +131,7 @@ class BaseObjective(ABC):
 
     @abstractmethod
     def scored(self, batch: Batch) -> dict[str, Tensor]:
-        """Which positions each part of the loss scores, before the model has seen the batch."""
+        """The positions that each part of the loss scores, before the model has seen the batch."""
 
     @abstractmethod
     def nats(

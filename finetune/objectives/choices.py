@@ -74,7 +74,7 @@ class Choices(Writing):
         return {"loss": Loss(), **label_scores(self.names, multi_label=False)}
 
     def results(self, encoded: Encoded) -> ChoiceResults:
-        """Of rows to score: one for each choice of each example."""
+        """The rows are those to score, one for each choice of each example."""
         size = len(encoded.rows)
         right = tuple(
             self.names.index(example.labels[0]) for example in encoded.examples if example.labels

@@ -58,7 +58,7 @@ class Classes(BaseObjective):
     multi_label: bool = False
     """A text has any number of the classes, not exactly one."""
     imbalance: Literal["none", "weights", "focal", "resample"] = "none"
-    """As in `Classification`."""
+    """The setting of `Classification`."""
 
     ending: ClassVar[str | None] = "ForSequenceClassification"
     remade: ClassVar[bool] = True

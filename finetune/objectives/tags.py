@@ -55,7 +55,7 @@ class Tags(BaseObjective):
     names: tuple[str, ...]
     """O, then B-TYPE and I-TYPE for each type of entity."""
     imbalance: Literal["none", "weights", "focal"] = "none"
-    """As in `Tagging`."""
+    """The setting of `Tagging`."""
 
     ending: ClassVar[str | None] = "ForTokenClassification"
     remade: ClassVar[bool] = True

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import isclose, isfinite
-from pathlib import Path
 from statistics import mean, stdev
-
-from rich.markup import escape
 
 from finetune.evaluation.paired import FEWEST, Difference, difference
 from finetune.models import Pretrained
 from finetune.reports.diagnosis import below
-from finetune.reports.tables import (
-    BELOW,
-    NOTE,
-    as_markdown,
-    console,
-    labels_of,
-    number,
-    print_table,
-)
+from finetune.reports.tables import labels_of
 from finetune.runs import Run
-from finetune.strict_json import dumps
 
 Scores = dict[str, tuple[float, float | None]]
 """By metric the mean, and the sample standard deviation if there are at least two seeds."""
@@ -104,15 +92,6 @@ class Comparison:
                 )
             ),
         )
-
-
-def report(runs: Sequence[Run], notes: Sequence[str], output: Path | None) -> list[Row]:
-    """Prints the comparison of finished runs, and writes it into `output`. Gives its rows."""
-    comparison = Comparison.of(runs, notes)
-    print_comparison(comparison)
-    if output is not None:
-        write_comparison(comparison, output)
-    return comparison.rows
 
 
 def cautions_of(runs: Sequence[Run]) -> list[str]:
@@ -293,113 +272,3 @@ def _vocabulary(run: Run) -> str:
     if isinstance(model, Pretrained):
         return f"{model.name}'s tokens"
     return f"{model.tokenizer or run.recipe.name}'s tokens"
-
-
-def print_comparison(comparison: Comparison) -> None:
-    """Prints the comparison as a table, its verdict and its cautions. Where the terminal is too
-    narrow for every metric it says which are left out; a very narrow one leaves out spreads too."""
-    rows, labels, choice = comparison.rows, comparison.labels, comparison.choice
-    own = None if choice is None else choice.metric
-    metrics = sorted(labels, key=lambda name: (name != own, name in comparison.teacher_forced))
-    counts = range(min(len(metrics), 12), min(len(metrics), 3) - 1, -1)
-    versions = [(metrics[:count], True) for count in counts]
-    versions.append((metrics[:2], False))
-    printed = print_table(*(_cells(comparison, some, spread=spread) for some, spread in versions))
-    if left := [labels[name] for name in metrics if name not in versions[printed][0]]:
-        console.print(f"not shown here: {escape(', '.join(left))}", style="dim")
-    if any(row.below for row in rows):
-        console.print(NOTE, style="yellow")
-    if choice is not None:
-        console.print(escape(verdict(comparison, choice)))
-    for caution in comparison.cautions:
-        console.print(f"caution: {escape(caution)}", style="yellow")
-
-
-def verdict(comparison: Comparison, choice: Choice) -> str:
-    """A comparison in a few sentences: what was chosen, and whether it is better than its floor."""
-    metric = comparison.labels[choice.metric]
-    arm = choice.arm.removeprefix(_shared(comparison.rows))
-    of = f" of {choice.of} arms" if choice.of > 1 else ""
-    text = f"Best on validation{of}: {arm}, {metric} {number(choice.validation)}. "
-    text += f"On {choice.split} it has {number(choice.value)}"
-    if choice.floor is None:
-        return f"{text}."
-    against = choice.against
-    if against is None:
-        assert choice.floor_value is not None
-        return (
-            f"{text}, the floor {choice.floor} {number(choice.floor_value)}. "
-            f"No interval is given: {choice.no_interval}."
-        )
-    better = (against.value > 0) == choice.higher_is_better
-    shown = f"shown {'better' if better else 'worse'}" if against.shown else "not shown to differ"
-    low, high = (f"{bound:+.3g}" for bound in (against.low, against.high))
-    text += (
-        f", {against.value:+.3g} from the floor {choice.floor} (95 % interval {low} to {high}): "
-        f"{shown}."
-    )
-    if choice.seeds == 1:
-        text += " It is one seed: how far seeds differ is not in the interval."
-    return text
-
-
-def page(comparison: Comparison) -> str:
-    """The comparison in Markdown: every metric and its spread, the verdict and the cautions."""
-    table = as_markdown(_cells(comparison, comparison.labels))
-    parts = [table, comparison.circumstances]
-    if any(row.below for row in comparison.rows):
-        parts.append(f"\\{NOTE}")
-    if comparison.choice is not None:
-        parts.append(verdict(comparison, comparison.choice))
-    return "\n\n".join([*parts, *(f"Caution: {caution}." for caution in comparison.cautions)])
-
-
-def write_comparison(comparison: Comparison, folder: Path) -> None:
-    """Writes compare.md and compare.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "compare.md").write_text(f"{page(comparison)}\n", encoding="utf-8")
-    values = asdict(comparison)
-    values |= {"chosen": values.pop("choice"), "of": values.pop("circumstances")}
-    (folder / "compare.json").write_text(dumps(values, indent=2) + "\n", encoding="utf-8")
-    console.print(
-        f"written: {escape(str(folder / 'compare.md'))} (every metric and its spread), compare.json"
-    )
-
-
-def _cells(
-    comparison: Comparison, metrics: Iterable[str], *, spread: bool = True
-) -> list[list[str]]:
-    """The header and each row, without metrics that no row has and a study that all arms share."""
-    rows, labels, metrics = comparison.rows, comparison.labels, list(metrics)
-    prefix = _shared(rows)
-    judged = spread and any(row.validation is not None for row in rows)
-    header = ["", "seeds", *["validation"] * judged, *(labels[name] for name in metrics)]
-    header += ["train s", "peak MiB", "trained"]
-    lines = [header]
-    for row in rows:
-        cells = [row.name.removeprefix(prefix), str(row.seeds or "")]
-        cells += [_score(row.validation, spread)] * judged
-        cells += [
-            _score(row.quality.get(name), spread) + BELOW * (name in row.below) for name in metrics
-        ]
-        if row.cost:
-            cells += [
-                f"{row.cost['train_seconds']:.0f}",
-                f"{row.cost['peak_memory_bytes'] / 2**20:.0f}",
-                f"{row.cost['trainable_parameters']:,}",
-            ]
-        lines.append(cells + [""] * (len(header) - len(cells)))
-    return lines
-
-
-def _shared(rows: Sequence[Row]) -> str:
-    """The beginning of the arms' names that is one study's. Empty: they are of several."""
-    studies = {row.name.partition("/")[0] for row in rows if row.cost}
-    return f"{studies.pop()}/" if len(studies) == 1 else ""
-
-
-def _score(score: tuple[float, float | None] | None, spread: bool) -> str:
-    if score is None:
-        return ""
-    average, deviation = score
-    return number(average) + (f" ± {deviation:.2g}" if spread and deviation is not None else "")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from finetune.compatibility import check_recipe
 from finetune.data.splits import scored_split
-from finetune.reports.comparison import Row, report
+from finetune.reports.comparison import Row
+from finetune.reports.comparison_page import report
 from finetune.runs import RUNS, Run, is_finished, runs_of_arms
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from finetune import Classification, Run, Training, run
 from finetune.objectives import Classes, Tags
 from finetune.objectives.examples import Example
 from finetune.objectives.tags import TagResults
-from finetune.reports.comparison import Comparison, chosen, page
+from finetune.reports.comparison import Comparison, chosen
+from finetune.reports.comparison_page import page
 from finetune.reports.tables import print_result
 from finetune.scores.base import Score
 from finetune.scores.entities import TokenAccuracy, entity_scores
