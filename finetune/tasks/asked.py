@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from finetune.shape import Shape
 
 Prompt = str | Mapping[str, Any]
 """A text, or a row of the recipe's columns."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A user's own texts, and the model that is to label them."""
+
+    prompts: Sequence[Prompt]
+    renamed: Mapping[str, str]
+    """The user's names of columns, and the task's."""
+    tokenizer: PreTrainedTokenizerBase
+    shape: Shape
+    names: Sequence[str]
+    """The labels that the model gives."""
+
+    def rows(
+        self, columns: Sequence[str], kinds: type | tuple[type, ...] = str
+    ) -> list[Mapping[str, Any]]:
+        """Each text as a row with the task's columns."""
+        return as_rows(self.prompts, columns, self.renamed, kinds)
 
 
 def as_rows(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from finetune.objectives import Objective
     from finetune.objectives.examples import Encoded
     from finetune.shape import Shape
-    from finetune.tasks.asked import Prompt
+    from finetune.tasks.asked import Asked
     from finetune.tasks.snippets import Checkpoint
 
 Kinds = type | tuple[type, ...]
@@ -117,30 +117,11 @@ class Task(ABC):
             training: rows to learn from; else rows to score.
         """
 
-    def ask(
-        self,
-        prompts: Sequence[Prompt],
-        renamed: Mapping[str, str],
-        tokenizer: PreTrainedTokenizerBase,
-        shape: Shape,
-        names: Sequence[str],
-    ) -> Encoded:
-        """A user's own texts as rows whose labels the model is to give.
-
-        Args:
-            renamed: the user's names of columns, and the task's.
-        """
+    def ask(self, asked: Asked) -> Encoded:
+        """A user's own texts as rows whose labels the model is to give."""
         raise ValueError(f"{type(self).__name__} gives texts no labels")
 
-    def explain(
-        self,
-        prompts: Sequence[Prompt],
-        renamed: Mapping[str, str],
-        tokenizer: PreTrainedTokenizerBase,
-        shape: Shape,
-        names: Sequence[str],
-        label: Labeller,
-    ) -> list[dict[str, Any]]:
+    def explain(self, asked: Asked, label: Labeller) -> list[dict[str, Any]]:
         """The answers that `label` gives, each with what the words of its text weigh for it."""
         raise ValueError(self.not_explained)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from finetune.objectives.classes import Classes
 from finetune.objectives.examples import IGNORED, Encoded, Example
-from finetune.tasks.asked import Prompt, as_rows
+from finetune.tasks.asked import Asked
 from finetune.tasks.base import Labeller, Splits, Task
 from finetune.tasks.encoded import (
     CHARACTERS,
@@ -147,44 +147,28 @@ class Classification(Task):
             strata=tuple(number for _, _, (number,) in rows) if resampled else (),
         )
 
-    def ask(
-        self,
-        prompts: Sequence[Prompt],
-        renamed: Mapping[str, str],
-        tokenizer: PreTrainedTokenizerBase,
-        shape: Shape,
-        names: Sequence[str],
-    ) -> Encoded:
-        rows = as_rows(prompts, self.inputs, renamed)
-        texts = [self.text.format_map(row) for row in rows]
-        return self.unlabelled(texts, tokenizer, shape, names)
+    def ask(self, asked: Asked) -> Encoded:
+        texts = [self.text.format_map(row) for row in asked.rows(self.inputs)]
+        return self._unlabelled(texts, asked)
 
-    def explain(
-        self,
-        prompts: Sequence[Prompt],
-        renamed: Mapping[str, str],
-        tokenizer: PreTrainedTokenizerBase,
-        shape: Shape,
-        names: Sequence[str],
-        label: Labeller,
-    ) -> list[dict[str, Any]]:
+    def explain(self, asked: Asked, label: Labeller) -> list[dict[str, Any]]:
         """The words of the template itself are not weighed, nor what the model does not read."""
 
         def labelled(texts: Sequence[str]) -> tuple[list[dict[str, Any]], Any]:
-            return label(self.unlabelled(texts, tokenizer, shape, names))
+            return label(self._unlabelled(texts, asked))
 
         answers = []
-        for row in as_rows(prompts, self.inputs, renamed):
+        for row in asked.rows(self.inputs):
             text, parts = self.text.format_map(row), template_spans(self.text, row)
             spans = [word for part in parts for word in word_spans(text, part)]
             (answer,), _ = labelled([text])
             given = answer["labels"] if self.multi_label else [answer["label"]]
             labels = given or [next(iter(answer["probabilities"]))]
-            end = self._read(text, spans, tokenizer, shape)
+            end = self._read(text, spans, asked)
             words = occlusion(
                 lambda some: labelled(some)[1].probabilities,
                 text[:end],
-                [names.index(label) for label in labels],
+                [asked.names.index(label) for label in labels],
                 [span for span in spans if span[1] <= end],
             )
             words += [Word(text[a:b], a, b, (0.0,) * len(labels)) for a, b in spans[len(words) :]]
@@ -197,32 +181,24 @@ class Classification(Task):
             answers.append(answer)
         return answers
 
-    def unlabelled(
-        self,
-        texts: Sequence[str],
-        tokenizer: PreTrainedTokenizerBase,
-        shape: Shape,
-        names: Sequence[str],
-    ) -> Encoded:
+    def _unlabelled(self, texts: Sequence[str], asked: Asked) -> Encoded:
         """Texts that `self.text` made of rows, whose classes are not known."""
-        labels = [IGNORED] * (len(names) if self.multi_label else 1)
-        ids = [self.ids(text, tokenizer, shape)[0] for text in texts]
+        labels = [IGNORED] * (len(asked.names) if self.multi_label else 1)
+        ids = [self.ids(text, asked.tokenizer, asked.shape)[0] for text in texts]
         rows = [(number, row, labels) for number, row in enumerate(ids)]
         examples = tuple(
             Example(id=text_hash(text), input=text, reference="", bytes=0) for text in texts
         )
         return Encoded(encoded_rows(rows), examples)
 
-    def _read(
-        self, text: str, words: Sequence[Span], tokenizer: PreTrainedTokenizerBase, shape: Shape
-    ) -> int:
+    def _read(self, text: str, words: Sequence[Span], asked: Asked) -> int:
         """Where what the model reads of `text` ends: the first word after which no more of the text
         changes the token ids. A slow tokenizer does not say where its tokens stand."""
 
         def ids(end: int) -> list[int]:
-            return self.ids(text[:end], tokenizer, shape)[0]
+            return self.ids(text[:end], asked.tokenizer, asked.shape)[0]
 
-        whole, was_cut = self.ids(text, tokenizer, shape)
+        whole, was_cut = self.ids(text, asked.tokenizer, asked.shape)
         if not was_cut:
             return len(text)
         last = bisect_left(words, True, key=lambda word: ids(word[1]) == whole)

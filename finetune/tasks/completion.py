@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from finetune.objectives.choices import Choices
 from finetune.objectives.examples import IGNORED, Encoded, Example
 from finetune.objectives.text import Text
-from finetune.tasks.asked import Prompt, as_rows
+from finetune.tasks.asked import Asked
 from finetune.tasks.base import Splits, Task
 from finetune.tasks.chat_template import chat_template
 from finetune.tasks.encoded import (
@@ -188,7 +188,7 @@ class Completion(Task):
             examples.append(
                 Example(
                     id=text_hash("\0".join(row[column] for column in self.inputs)),
-                    input=self.asked(row),
+                    input=self.question(row),
                     reference=label,
                     bytes=0,
                     labels=(label,),
@@ -203,23 +203,17 @@ class Completion(Task):
         )
         return Encoded(encoded_rows(rows), tuple(examples), tuple(notes), warnings)
 
-    def ask(
-        self,
-        prompts: Sequence[Prompt],
-        renamed: Mapping[str, str],
-        tokenizer: PreTrainedTokenizerBase,
-        shape: Shape,
-        names: Sequence[str],
-    ) -> Encoded:
+    def ask(self, asked: Asked) -> Encoded:
         """A row for each choice of each prompt."""
-        answers = self.answers(tokenizer, shape, names).values()
+        tokenizer, shape = asked.tokenizer, asked.shape
+        answers = self.answers(tokenizer, shape, asked.names).values()
         rows: list[tuple[int, list[int], list[int]]] = []
         examples = []
-        for row in as_rows(prompts, self.inputs, renamed):
+        for row in asked.rows(self.inputs):
             prompt, _ = self.template.ids(row, tokenizer, shape)
             for answer in answers:
                 rows.append((len(rows), *read_after(prompt, answer, shape)))
-            text = self.asked(row)
+            text = self.question(row)
             examples.append(Example(id=text_hash(text), input=text, reference="", bytes=0))
         return Encoded(encoded_rows(rows), tuple(examples))
 
@@ -254,7 +248,7 @@ class Completion(Task):
             ids_of[name] = ids
         return ids_of
 
-    def asked(self, row: Mapping[str, str]) -> str:
+    def question(self, row: Mapping[str, str]) -> str:
         """What is to be labelled, without the prompt's own words: the same under every prompt."""
         return " ".join(row[column] for column in self.inputs)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from finetune.bio import OUTSIDE, continues, repaired
 from finetune.objectives.examples import IGNORED, Encoded, Example
 from finetune.objectives.tags import Tags
-from finetune.tasks.asked import Prompt, as_rows
+from finetune.tasks.asked import Asked
 from finetune.tasks.base import Splits, Task
 from finetune.tasks.encoded import text_hash, token_limit, unknown, written_list
 from finetune.tasks.labels import SHOWN, label_values, labels_of, not_one
@@ -168,14 +168,7 @@ class Tagging(Task):
         rows = Dataset.from_dict({"row": numbers, **columns})
         return Encoded(rows, tuple(examples), tuple(notes), unknown(tokenizer, read, "words"))
 
-    def ask(
-        self,
-        prompts: Sequence[Prompt],
-        renamed: Mapping[str, str],
-        tokenizer: PreTrainedTokenizerBase,
-        shape: Shape,
-        names: Sequence[str],
-    ) -> Encoded:
+    def ask(self, asked: Asked) -> Encoded:
         """A row may give its words, {"tokens": [...]}; any other text is cut into words here."""
         from datasets import Dataset
 
@@ -184,15 +177,15 @@ class Tagging(Task):
         # A table's cell in the column of words holds words, as in training.
         cells = [
             not isinstance(prompt, str)
-            and self.tokens in {renamed.get(name, name) for name in prompt}
-            for prompt in prompts
+            and self.tokens in {asked.renamed.get(name, name) for name in prompt}
+            for prompt in asked.prompts
         ]
         for number, (row, cell) in enumerate(
-            zip(as_rows(prompts, self.inputs, renamed, (str, list)), cells, strict=True)
+            zip(asked.rows(self.inputs, (str, list)), cells, strict=True)
         ):
             text, spans = _words(row[self.tokens], number + 1, cell)
             words = [text[start:end] for start, end in spans]
-            for ids, places in self.windows(words, tokenizer, shape):
+            for ids, places in self.windows(words, asked.tokenizer, asked.shape):
                 columns["row"].append(number)
                 columns["input_ids"].append(ids)
                 columns["labels"].append([IGNORED] * len(ids))

@@ -12,7 +12,7 @@ from finetune.evaluation.forward import SingleProcess, collect
 from finetune.runs import open_saved
 from finetune.shape import Shape
 from finetune.tasks import plain_task
-from finetune.tasks.asked import Prompt
+from finetune.tasks.asked import Asked, Prompt
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -68,10 +68,10 @@ def predict(
         return objective.answers(results, encoded.examples), results
 
     renamed: Mapping[str, str] = {} if recipe is None else recipe.data.columns
-    asked = (texts, renamed, saved.tokenizer, Shape.of(saved.model), objective.names)
+    asked = Asked(texts, renamed, saved.tokenizer, Shape.of(saved.model), objective.names)
     if explain:
-        return task.explain(*asked, label)
-    answers, _ = label(task.ask(*asked))
+        return task.explain(asked, label)
+    answers, _ = label(task.ask(asked))
     return answers
 
 

@@ -46,10 +46,10 @@ def test_a_subclass_of_a_task_trains_to_the_end_with_its_result_and_its_card(
 def test_a_task_that_labels_nothing_says_so_and_asks_by_its_first_column() -> None:
     task = LanguageModeling()
     assert task.template == PromptTemplate("{text}")
-    asked: Any = (["a"], {}, None, None, (), None)
+    unread: Any = None
     with pytest.raises(ValueError, match="LanguageModeling gives texts no labels"):
-        task.ask(*asked[:-1])
+        task.ask(unread)
     with pytest.raises(ValueError, match="gives texts no class"):
-        task.explain(*asked)
+        task.explain(unread, unread)
     assert (task.generates, task.carries_state, task.chats) == (False, False, False)
-    assert (task.notes, task.chat_template(None, None)) == ((), None)  # type: ignore[arg-type]  # unread
+    assert (task.notes, task.chat_template(unread, unread)) == ((), None)
