@@ -33,7 +33,7 @@ class Partial(Method):
 
     select: str = ""
     """Selectors, separated by commas: blocks[-2:], decoder.blocks[-1:].cross_attention,
-    blocks.feed_forward, norms, embeddings, head, biases."""
+    blocks.feed_forward, norms, norms.final (the last norm), embeddings, head, biases."""
     pattern: str | None = None
     """A regular expression that is searched for in the names of the weights, of any model."""
 
@@ -84,7 +84,7 @@ def _search(layout: Layout, pattern: str) -> tuple[Weight, ...]:
         return matches
     names = [weight.name for weight in layout.weights]
     raise ValueError(
-        f"pattern: {pattern!r} matches no tensor of {layout.model}; it has {len(names)}, "
+        f"pattern: {pattern!r} matches no tensor of {layout.architecture}; it has {len(names)}, "
         f"such as {', '.join(names[:: max(1, len(names) // 4)][:5])}"
     )
 
@@ -103,8 +103,8 @@ def _ties(layout: Layout, matches: Mapping[str, tuple[Weight, ...]]) -> list[str
         head = weight.names[-1]
         if by == ["head"]:
             raise ValueError(
-                f"select: the head of {layout.model} is tied: {head} is the same tensor as the "
-                f"input embedding {weight.name}, and they can only train together. Select "
+                f"select: the head of {layout.architecture} is tied: {head} is the same tensor as "
+                f"the input embedding {weight.name}, and they can only train together. Select "
                 "'embeddings, head' to train both; backward then runs through the whole model"
             )
         notes.append(f"{weight.name} is tied to {head}: embedding and head train as one")

@@ -1,8 +1,10 @@
-"""Names for the weights of a model: `blocks[-2:]`, `decoder.blocks[-1:].cross_attention`, `norms`.
+"""Names for the weights of a model: `blocks[-2:]`, `decoder.blocks.cross_attention`, `norms.final`.
 
 A model is read by its structure, not by a table of architectures: its blocks are the entries of its
 outermost `nn.ModuleList` (one for the encoder and one for the decoder, if it has both), and a
 weight's part is told from the names and types of the modules that hold it, below its block only.
+`norms.final` is the norm that the last hidden state leaves through. One forward pass of two tokens
+tells which it is, since the order in which modules are registered does not.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -19,13 +21,14 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-ANYWHERE = ("norms", "embeddings", "head", "biases")
+ANYWHERE = ("norms", "norms.final", "embeddings", "head", "biases")
 IN_BLOCKS = ("attention", "cross_attention", "feed_forward", "recurrent", "norms", "biases")
 EXAMPLES = "blocks[-2:], encoder.blocks[0].attention, blocks.feed_forward"
 
 _BLOCKS = re.compile(
     r"(?:(?P<side>encoder|decoder)\.)?blocks(?:\[(?P<index>[^\]]*)\])?(?:\.(?P<part>\w+))?"
 )
+_FINAL = re.compile(r"(?P<side>encoder|decoder)\.norms\.final")
 _INDEX = re.compile(r"(-?\d+)|(-?\d+)?:(-?\d+)?")
 _WORDS = {
     "cross_attention": r"cross_?att|encdecatt|encoder_att",
@@ -42,22 +45,31 @@ class Selector:
     """One of `ANYWHERE` or, in blocks, of `IN_BLOCKS`; None: whole blocks."""
     blocks: bool = False
     side: str = ""
+    """"encoder" or "decoder" where the selector says so, else empty."""
     index: int | slice | None = None
     """None: all blocks."""
+
+    @property
+    def without_side(self) -> str:
+        return self.text.removeprefix(f"{self.side}.")
 
 
 def parse(text: str) -> tuple[Selector, ...]:
     """The comma-separated selectors of `text`.
 
     Raises:
-        ValueError: something in `text` is not a selector; the message offers the nearest that is.
+        ValueError: A word of `text` is not a selector. The message offers the nearest one.
     """
     words = [word.strip() for word in text.split(",")]
     return tuple(_parse(word) for word in words)
 
 
 def check_pattern(field: str, pattern: str) -> None:
-    """Raises ValueError if `pattern`, the value of `field`, is no regular expression."""
+    """Checks that `pattern`, the value of `field`, is a regular expression.
+
+    Raises:
+        ValueError: It is not.
+    """
     try:
         re.compile(pattern)
     except re.error as error:
@@ -67,10 +79,14 @@ def check_pattern(field: str, pattern: str) -> None:
 def _parse(word: str) -> Selector:
     if word in ANYWHERE:
         return Selector(word, part=word)
+    if match := _FINAL.fullmatch(word):
+        return Selector(word, part="norms.final", side=match["side"])
     match = _BLOCKS.fullmatch(word)
     if match is None:
-        stem = re.split(r"[\[.]", word)[0]
-        near = difflib.get_close_matches(stem, ["blocks", "encoder.blocks", *ANYWHERE], n=1)
+        offers = ["blocks", "encoder.blocks", *ANYWHERE]
+        offers += [f"{side}.norms.final" for side in ("encoder", "decoder")]
+        near = difflib.get_close_matches(word, offers, n=1, cutoff=0.75)
+        near = near or difflib.get_close_matches(re.split(r"[\[.]", word)[0], offers, n=1)
         raise ValueError(
             f"select: {word!r} is not a selector"
             + (f"; did you mean {near[0]!r}? " if near else ". ")
@@ -108,7 +124,12 @@ class Stack:
 
     @property
     def selector(self) -> str:
-        return f"{self.side}.blocks" if self.side else "blocks"
+        return self.prefix + "blocks"
+
+    @property
+    def prefix(self) -> str:
+        """What selectors of this stack begin with."""
+        return f"{self.side}." if self.side else ""
 
 
 @dataclass(frozen=True)
@@ -139,7 +160,7 @@ class Weight:
 class Layout:
     """What a model is made of."""
 
-    model: str
+    model: PreTrainedModel = field(repr=False)
     stacks: tuple[Stack, ...]
     """In the order of the forward pass."""
     weights: tuple[Weight, ...]
@@ -178,43 +199,75 @@ class Layout:
                     None if not stacks else stacks[-1] if above else stacks[0],
                 )
                 # Order of registration does not tell all: BART's norm of its embeddings comes last.
-                above = above or (stack in passed and "embed" not in name)
+                # OPT's last norm stands beside its blocks, and before them.
+                beside = stack is not None and _owner(module) == _owner(stack.path)
+                late = stack in passed or (beside and "norms" in parts)
+                above = above or (late and "embed" not in name)
                 level = stack.size if stack is not None and above else -1
             same = tuple(names[id(parameter)])
             weights.append(Weight(name, same, frozenset(parts), stack, level))
-        return cls(type(model).__name__, stacks, tuple(weights))
+        return cls(model, stacks, tuple(weights))
+
+    @property
+    def architecture(self) -> str:
+        return type(self.model).__name__
 
     def select(self, selector: Selector) -> tuple[Weight, ...]:
         """The weights that `selector` names, never none.
 
         Raises:
-            ValueError: it names none; the message shows what exists.
+            ValueError: It names none. The message shows what exists.
         """
+        if selector.part == "norms.final":
+            return self._final_norm(selector)
         blocks: Collection[str] = self._blocks(selector) if selector.blocks else ()
-        found = tuple(
+        weights = tuple(
             weight
             for weight in self.weights
             if (not selector.blocks or (weight.in_block and weight.block in blocks))
             and (selector.part is None or selector.part in weight.parts)
         )
-        if not found:
+        if not weights:
             raise ValueError(
-                f"select: {selector.text!r} matches nothing in {self.model}, which has {self}"
+                f"select: {selector.text!r} matches nothing in {self.architecture}, "
+                f"which has {self}"
             )
-        return found
+        return weights
 
-    def _blocks(self, selector: Selector) -> list[str]:
+    def _stack(self, selector: Selector) -> Stack:
+        """The stack of blocks that `selector` is about."""
         if not self.stacks:
             raise ValueError(
-                f"select: {selector.text!r}: no repeated blocks were recognised in {self.model}; "
-                "give pattern, a regular expression over the names of its weights"
+                f"select: {selector.text!r}: no repeated blocks were recognised in "
+                f"{self.architecture}; give pattern, a regular expression over the names of its "
+                "weights"
             )
         stack = next((stack for stack in self.stacks if stack.side == selector.side), None)
         if stack is None:
-            rest = selector.text.partition("blocks")[2]
-            offers = " or ".join(f"{stack.selector}{rest}" for stack in self.stacks)
+            offers = " or ".join(f"{stack.prefix}{selector.without_side}" for stack in self.stacks)
             has = "one stack of blocks" if len(self.stacks) == 1 else "an encoder and a decoder"
-            raise ValueError(f"select: {selector.text!r}: {self.model} has {has}; write {offers}")
+            raise ValueError(
+                f"select: {selector.text!r}: {self.architecture} has {has}; write {offers}"
+            )
+        return stack
+
+    def _final_norm(self, selector: Selector) -> tuple[Weight, ...]:
+        """The weights of the norm that the last hidden state of a stack leaves through."""
+        stack = self._stack(selector)
+        norms: dict[str, list[Weight]] = {}
+        for weight in self.weights:
+            # The embeddings, below the blocks, and heads, on top of the model, have norms too.
+            inside = weight.stack == stack and weight.level >= stack.size - 1
+            if inside and "norms" in weight.parts and "head" not in weight.parts:
+                norms.setdefault(_owner(weight.name), []).append(weight)
+        if not norms:
+            raise ValueError(
+                f"select: {selector.text!r}: {self.architecture} has no norm after its last block"
+            )
+        return tuple(norms[_last_to_run(self.model, norms)])
+
+    def _blocks(self, selector: Selector) -> list[str]:
+        stack = self._stack(selector)
         index = slice(None) if selector.index is None else selector.index
         bounds = (index.start, index.stop) if isinstance(index, slice) else (index,)
         chosen = range(0)
@@ -223,7 +276,7 @@ class Layout:
             chosen = every[index] if isinstance(index, slice) else every[index:][:1]
         if not chosen:
             raise ValueError(
-                f"select: {selector.text!r}: {self.model} has {stack.size} such blocks, "
+                f"select: {selector.text!r}: {self.architecture} has {stack.size} such blocks, "
                 f"{stack.selector}[0] to {stack.selector}[{stack.size - 1}]"
             )
         return [f"{stack.path}.{number}" for number in chosen]
@@ -238,7 +291,39 @@ class Layout:
             held = ", ".join(part for part in IN_BLOCKS if part in parts)
             words.append(f"{stack.selector}[0]{last} ({held})")
         parts = frozenset[str]().union(*(weight.parts for weight in self.weights))
+        if "norms" in parts and self.stacks:
+            finals = [f"{stack.prefix}norms.final" for stack in self.stacks]
+            words.append(", ".join(finals))
         return ", ".join([*words, *(part for part in ANYWHERE if part in parts)])
+
+
+def _last_to_run(model: PreTrainedModel, names: Collection[str]) -> str:
+    """The module among `names` that a forward pass runs last."""
+    import torch
+
+    base = model.base_model
+    order: list[str] = []
+    hooks = [
+        model.get_submodule(name).register_forward_hook(lambda *_, name=name: order.append(name))
+        for name in names
+    ]
+    tokens = torch.ones((1, 2), dtype=torch.long, device=model.device)
+    inputs = {"decoder_input_ids": tokens} if model.config.is_encoder_decoder else {}
+    training = base.training
+    base.eval()  # dropout would draw random numbers
+    try:
+        with torch.no_grad():
+            base(input_ids=tokens, **inputs)
+    finally:
+        base.train(training)
+        for hook in hooks:
+            hook.remove()
+    return order[-1]
+
+
+def _owner(name: str) -> str:
+    """The dotted name of the module that holds what `name` names."""
+    return name.rpartition(".")[0]
 
 
 def _stacks(model: PreTrainedModel) -> tuple[Stack, ...]:

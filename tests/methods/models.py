@@ -50,6 +50,22 @@ T5 = {
     "dropout_rate": 0.0,
     "decoder_start_token_id": 0,
 }
+LLAMA = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 64,
+}
+OPT = {
+    "hidden_size": 32,
+    "word_embed_proj_dim": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "ffn_dim": 64,
+    "max_position_embeddings": 64,
+    "dropout": 0.0,
+}
 LSTM = {"hidden_size": 32, "num_hidden_layers": 3, "initializer_range": 0.2}
 CONFIGS: dict[str, dict[str, Any]] = {
     "gpt2": {
@@ -76,13 +92,15 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "dropout": 0.0,
         "seq_classif_dropout": 0.0,
     },
-    "llama": {
-        "hidden_size": 32,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "intermediate_size": 64,
-    },
+    "llama": LLAMA,
+    "mistral": LLAMA,
+    "qwen2": LLAMA,
+    "gpt_neox": LLAMA,
+    "opt": OPT,
+    "opt-post": OPT | {"do_layer_norm_before": False},
+    "albert": BERT | {"embedding_size": 16},
+    "deberta_v2": BERT
+    | {"relative_attention": True, "norm_rel_ebd": "layer_norm", "pos_att_type": ["c2p"]},
     "bart": BART,
     "marian": BART | {"scale_embedding": True},
     "xlm": {"emb_dim": 32, "n_layers": 3, "n_heads": 2, "n_words": 400},
@@ -102,7 +120,7 @@ def make(name: str, head: str = "lm", seed: int = 0) -> Any:
     """A tiny model with fresh weights, always the same; three labels."""
     torch.manual_seed(seed)
     config = AutoConfig.for_model(
-        name.partition("-")[0],
+        name.partition("-")[0].replace("deberta_v2", "deberta-v2"),
         vocab_size=400,
         bos_token_id=1,
         eos_token_id=1,

@@ -39,6 +39,7 @@ def test_full_changes_every_weight(kind: str) -> None:
         ("blocks[0].attention", "encoder.blocks[0].attention"),
         ("blocks.feed_forward", "encoder.blocks.feed_forward, decoder.blocks.feed_forward"),
         ("norms", "norms"),
+        ("blocks[0], norms.final", "encoder.blocks[0], decoder.norms.final"),
         ("embeddings", "embeddings"),
         ("embeddings, head", "embeddings, head"),
         ("biases, blocks[1]", "decoder.blocks[-1:].cross_attention, norms"),
@@ -51,6 +52,39 @@ def test_partial_changes_exactly_what_it_names(kind: str, gpt2: str, t5: str) ->
     changed, kept = train(model, model)
     assert changed == aliases(model, adapted.trained)
     assert kept
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "selectors", "blocks", "pattern"),
+    [
+        ("gpt2", "lm", "blocks[-2:], norms.final", "blocks[-2:]", r"\.ln_f\."),
+        ("gpt2", "classify", "blocks[-2:], norms.final", "blocks[-2:]", r"\.ln_f\."),
+        (
+            "t5",
+            "seq2seq",
+            "decoder.blocks[-2:], decoder.norms.final",
+            "decoder.blocks[-2:]",
+            r"decoder\.final_layer_norm",
+        ),
+        (
+            "t5",
+            "classify",
+            "decoder.blocks[-2:], decoder.norms.final",
+            "decoder.blocks[-2:]",
+            r"decoder\.final_layer_norm",
+        ),
+        ("t5", "tag", "blocks[-2:], norms.final", "blocks[-2:]", r"encoder\.final_layer_norm"),
+    ],
+)
+def test_norms_final_trains_what_a_pattern_for_the_architecture_trains(
+    name: str, head: str, selectors: str, blocks: str, pattern: str
+) -> None:
+    methods = (Partial(selectors), Partial(blocks, pattern=pattern))
+    by_selector, by_pattern = (
+        method.apply(make(name, head), tokenizer("gpt2")) for method in methods
+    )
+    assert by_selector.trained == by_pattern.trained
+    assert by_selector.summary[-1] == by_pattern.summary[-1]
 
 
 def test_the_last_blocks_leave_a_tied_head_alone() -> None:

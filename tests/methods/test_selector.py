@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+import torch
 
 from finetune.methods import Partial, backward_depth
 from finetune.methods.selector import Layout, parse
@@ -138,6 +139,37 @@ def selected(model: Any, text: str) -> set[str]:
         ("lstm-seq2seq", "seq2seq", "decoder.blocks.recurrent", r"decoder\.blocks\.\d\.rnn\..*"),
         ("lstm-seq2seq", "seq2seq", "embeddings", r"encoder\.embeddings\.weight"),
         ("lstm-seq2seq", "seq2seq", "head", r"lm_head\..*"),
+        ("gpt2", "lm", "norms.final", r"transformer\.ln_f\..*"),
+        ("gpt2", "classify", "norms.final", r"transformer\.ln_f\..*"),
+        ("t5", "seq2seq", "encoder.norms.final", r"encoder\.final_layer_norm\.weight"),
+        ("t5", "seq2seq", "decoder.norms.final", r"decoder\.final_layer_norm\.weight"),
+        ("t5", "classify", "decoder.norms.final", r"transformer\.decoder\.final_layer_norm\..*"),
+        ("t5", "tag", "norms.final", r"transformer\.encoder\.final_layer_norm\.weight"),
+        (
+            "bart",
+            "seq2seq",
+            "decoder.norms.final",
+            r"model\.decoder\.layers\.2\.final_layer_norm.*",
+        ),
+        ("bert", "mask", "norms.final", r"bert\.encoder\.layer\.2\.output\.LayerNorm\..*"),
+        ("roberta", "mask", "norms.final", r"roberta\.encoder\.layer\.2\.output\.LayerNorm\..*"),
+        ("electra", "classify", "norms.final", r"electra\.encoder\.layer\.2\.output\.LayerNorm.*"),
+        (
+            "distilbert",
+            "tag",
+            "norms.final",
+            r"distilbert\.transformer\.layer\.2\.output_layer_norm\..*",
+        ),
+        ("albert", "mask", "norms.final", r"albert\..*\.full_layer_layer_norm\..*"),
+        ("deberta_v2", "tag", "norms.final", r"deberta\.encoder\.layer\.2\.output\.LayerNorm\..*"),
+        ("llama", "lm", "norms.final", r"model\.norm\.weight"),
+        ("mistral", "lm", "norms.final", r"model\.norm\.weight"),
+        ("qwen2", "lm", "norms.final", r"model\.norm\.weight"),
+        ("gpt_neox", "lm", "norms.final", r"gpt_neox\.final_layer_norm\..*"),
+        ("opt", "lm", "norms.final", r"model\.decoder\.final_layer_norm\..*"),
+        ("opt-post", "lm", "norms.final", r"model\.decoder\.layers\.2\.final_layer_norm\..*"),
+        ("lstm", "lm", "norms.final", r"model\.norm\..*"),
+        ("lstm-seq2seq", "seq2seq", "encoder.norms.final", r"encoder\.norm\..*"),
     ],
 )
 def test_a_selector_names_exactly_these_weights(
@@ -147,6 +179,24 @@ def test_a_selector_names_exactly_these_weights(
     names = {weight for weight, _ in model.named_parameters() if re.fullmatch(expected, weight)}
     assert names
     assert selected(model, text) == names
+
+
+def test_to_find_the_final_norm_draws_no_random_number_and_leaves_the_mode() -> None:
+    model = make("gpt2")
+    model.train()
+    state = torch.get_rng_state()
+    selected(model, "norms.final")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training
+
+
+def test_a_model_without_norms_has_no_final_norm() -> None:
+    model = make("llama")
+    for name in list(dict(model.named_modules())):
+        if name.endswith("norm"):
+            model.set_submodule(name, torch.nn.Identity())
+    with pytest.raises(ValueError, match=r"LlamaForCausalLM has no norm after its last block"):
+        selected(model, "norms.final")
 
 
 @pytest.mark.parametrize(
@@ -165,6 +215,11 @@ def test_a_selector_names_exactly_these_weights(
         ("gpt2", "lm", "blocks[a]", r"\[a\] is not an index"),
         ("gpt2", "lm", "norms,", r"'' is not a selector"),
         ("xlm", "mask", "blocks[-1]", r"no repeated blocks .* give pattern"),
+        ("xlm", "mask", "norms.final", r"no repeated blocks .* give pattern"),
+        ("t5", "seq2seq", "norms.final", r"encoder\.norms\.final or decoder\.norms\.final"),
+        ("gpt2", "lm", "decoder.norms.final", r"one stack of blocks; write norms\.final"),
+        ("gpt2", "lm", "norms.finl", r"did you mean 'norms\.final'"),
+        ("gpt2", "lm", "decoder.norm.final", r"did you mean 'decoder\.norms\.final'"),
     ],
 )
 def test_a_selector_that_names_nothing_says_what_exists(
@@ -179,6 +234,11 @@ def test_a_selector_that_names_nothing_says_what_exists(
     [
         ("gpt2", "lm", "blocks[-2:]"),
         ("gpt2", "lm", "norms"),
+        ("gpt2", "lm", "norms.final"),
+        ("opt", "lm", "norms.final"),
+        ("bert", "mask", "norms.final"),
+        ("t5", "seq2seq", "encoder.norms.final"),
+        ("t5", "seq2seq", "decoder.blocks[-1:], decoder.norms.final"),
         ("gpt2", "lm", "embeddings"),
         ("gpt2", "classify", "head"),
         ("gpt2", "classify", "blocks[2].attention, head"),
