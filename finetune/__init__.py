@@ -9,10 +9,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from finetune.data import Data
     from finetune.decoding import Decoding
-    from finetune.methods import IA3, Full, LoRA, Partial, PrefixTuning, PromptTuning
+    from finetune.methods import (
+        IA3,
+        Adapted,
+        Full,
+        LoRA,
+        Method,
+        Partial,
+        PrefixTuning,
+        PromptTuning,
+    )
     from finetune.models import Pretrained, Scratch
     from finetune.recipe import Recipe, Training
     from finetune.runs import Run
+    from finetune.scores.base import Score
+    from finetune.study import Arm, Study
     from finetune.tasks import (
         Classification,
         Completion,
@@ -22,6 +33,7 @@ if TYPE_CHECKING:
         SentenceOrder,
         SpanCorruption,
         Tagging,
+        Task,
     )
     from finetune.verbs.compare import compare
     from finetune.verbs.plan import plan
@@ -32,12 +44,23 @@ _HOMES = {
     "finetune.verbs.compare": ("compare",),
     "finetune.data": ("Data",),
     "finetune.decoding": ("Decoding",),
-    "finetune.methods": ("IA3", "Full", "LoRA", "Partial", "PrefixTuning", "PromptTuning"),
+    "finetune.methods": (
+        "IA3",
+        "Adapted",
+        "Full",
+        "LoRA",
+        "Method",
+        "Partial",
+        "PrefixTuning",
+        "PromptTuning",
+    ),
     "finetune.models": ("Pretrained", "Scratch"),
     "finetune.verbs.plan": ("plan",),
     "finetune.verbs.push": ("push",),
     "finetune.recipe": ("Recipe", "Training"),
     "finetune.runs": ("Run",),
+    "finetune.scores.base": ("Score",),
+    "finetune.study": ("Arm", "Study"),
     "finetune.verbs.run": ("run",),
     "finetune.tasks": (
         "Classification",
@@ -48,12 +71,15 @@ _HOMES = {
         "SentenceOrder",
         "SpanCorruption",
         "Tagging",
+        "Task",
     ),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "IA3",
+    "Adapted",
+    "Arm",
     "Classification",
     "Completion",
     "Data",
@@ -62,6 +88,7 @@ __all__ = [
     "LanguageModeling",
     "LoRA",
     "MaskedLanguageModeling",
+    "Method",
     "Partial",
     "PrefixTuning",
     "Pretrained",
@@ -69,10 +96,13 @@ __all__ = [
     "Recipe",
     "ReplacedTokens",
     "Run",
+    "Score",
     "Scratch",
     "SentenceOrder",
     "SpanCorruption",
+    "Study",
     "Tagging",
+    "Task",
     "Training",
     "compare",
     "plan",

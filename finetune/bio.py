@@ -9,12 +9,12 @@ OUTSIDE = "O"
 
 
 def continues(tag: str, before: str) -> bool:
-    """Whether `tag` is an I- of the entity that the tag before it belongs to."""
+    """Whether `tag` is an I- tag that continues the entity of the tag `before` it."""
     return tag.startswith("I-") and before in (tag, f"B-{tag[2:]}")
 
 
 def repaired(tags: Sequence[str]) -> list[str]:
-    """The tags, with B- for each I- that continues nothing."""
+    """The tags, in which each I- that continues no entity is replaced by B-."""
     pairs = zip([OUTSIDE, *tags], tags, strict=False)
     return [
         f"B-{tag[2:]}" if tag.startswith("I-") and not continues(tag, before) else tag
@@ -23,9 +23,9 @@ def repaired(tags: Sequence[str]) -> list[str]:
 
 
 def entities(tags: Sequence[str]) -> list[tuple[str, int, int]]:
-    """The type of each entity, and its first and last word.
+    """The type of each entity, and the indices of its first and last word.
 
-    An I- that continues nothing begins an entity. A tag of another scheme is in none.
+    An I- that continues no entity begins one. Tags of other schemes are ignored.
     """
     spans: list[tuple[str, int, int]] = []
     for word, tag in enumerate(repaired(tags)):

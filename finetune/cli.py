@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from finetune.training.diverged import Diverged
+from finetune.user_code import own_place, trusting
 
 if TYPE_CHECKING:
     from finetune.decoding import Decoding
     from finetune.recipe import Recipe
-
-OVERRIDES = "settings of the recipe, e.g. --training.max-steps 10 --data.train mine.csv"
 
 VERBS = {
     "train": "run",
@@ -39,12 +38,17 @@ VERBS = {
 """What a verb is called elsewhere, and what it is called here."""
 
 
+OPENS_RUNS = ("run", "plan", "compare", "evaluate", "generate", "predict", "merge", "push")
+"""Verbs that may meet a run with code of its user's own."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """0: done; 1: training diverged, and 2: the user's mistake, each in one line; 130: interrupted.
     Ours: a traceback."""
     try:
         arguments = _read(list(sys.argv[1:] if argv is None else argv))
-        arguments.act(arguments)
+        with trusting(arguments.trust_remote_code):
+            arguments.act(arguments)
         sys.stdout.flush()  # here, not when Python ends: the reader may have gone
     except KeyboardInterrupt:
         print("finetune: interrupted; the same command goes on from here", file=sys.stderr)
@@ -57,6 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not _is_users(error):
             raise
         return _failed(error, 2)
+    except Exception as error:
+        place = own_place(error)
+        if place is None:
+            raise
+        return _failed(ValueError(f"{place}: {type(error).__name__}: {error}"), 2)
     return 0
 
 
@@ -89,8 +98,24 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(f"{self.prog.removeprefix('finetune ')}: {message}")
 
     @property
+    def usage_of_own(self) -> dict[str, str]:
+        """What the verb takes besides settings of a recipe, each with its help."""
+        return {
+            " ".join([*action.option_strings[-1:], *_words(action)]): str(action.help)
+            for action in self._actions
+        }
+
+    @property
     def flags(self) -> list[str]:
         return [flag for action in self._actions for flag in action.option_strings]
+
+
+def _words(action: argparse.Action) -> list[str]:
+    """The placeholder of what an argument takes; empty for a switch."""
+    if action.nargs == 0:
+        return []
+    metavar = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+    return [metavar + " ..." * (action.nargs in ("*", "+"))]
 
 
 class _Setting(argparse.Action):
@@ -118,14 +143,14 @@ def _read(words: list[str]) -> argparse.Namespace:
     false, all up to the next option for a list, else one. Every other word is what the verb works
     on, in this order.
     """
-    from finetune.overrides import is_option, key, nearest, unknown
+    from finetune.overrides import is_option, key, long_names, nearest, unknown
 
     parser, verbs = _parser()
     if not words:
         raise ValueError(f"name a verb: {', '.join(verbs)}; `finetune --help` says what they do")
     name, *words = words
     if name in ("-h", "--help"):
-        return argparse.Namespace(act=lambda _: parser.print_help())
+        return argparse.Namespace(act=lambda _: parser.print_help(), trust_remote_code=False)
     if name not in verbs:
         raise ValueError(_no_verb(name, list(verbs)))
     verb = verbs[name]
@@ -134,12 +159,13 @@ def _read(words: list[str]) -> argparse.Namespace:
         word.replace(word.partition("=")[0], key(word), 1) if is_option(word) else word
         for word in words[:end]
     ]
+    words[:end] = long_names(words[:end], verb.get_default("aliases"))
     options = [word for word in words[:end] if word[:1] == "-"]
     if {"-h", "--help"}.intersection(options) and not verb.get_default("own_help"):
-        return argparse.Namespace(act=lambda _: verb.print_help())
+        return argparse.Namespace(act=lambda _: verb.print_help(), trust_remote_code=False)
     foreign = dict.fromkeys(key(word) for word in options if is_option(word))
     foreign = {flag: None for flag in foreign if flag not in verb.flags}
-    own = [flag for flag in verb.flags if flag not in ("-h", "--help")]
+    own = [flag for flag in verb.flags if flag not in ("-h", "--help", "--help-all")]
     known = _settings(verb.get_default("takes"), words[:end]) if foreign else {}
     for flag in foreign:
         # A recipe may have keys of its own (model.config), which only its reader knows.
@@ -149,7 +175,7 @@ def _read(words: list[str]) -> argparse.Namespace:
         verb.add_argument(flag, dest=flag, nargs=known.get(flag, "?"), action=_Setting)
     arguments, extra = verb.parse_known_intermixed_args(words)
     for word in extra:
-        if word.startswith("-"):
+        if word.startswith("-") and word not in words[end:]:
             raise ValueError(unknown(word, [*own, *_settings(verb.get_default("takes"), [])]))
         raise ValueError(f"{name}: {word!r} is one word too many; `finetune {name} --help`")
     return arguments
@@ -200,6 +226,8 @@ Act = Callable[[argparse.Namespace], None]
 
 def _parser() -> tuple[_Parser, Mapping[str, _Parser]]:
     """The command line's parser, for its help, and the parser of each verb."""
+    from finetune.overrides import ALIASES
+
     parser = _Parser(
         prog="finetune",
         description="One pipeline, every way to fine-tune a Hugging Face model, compared fairly.",
@@ -213,7 +241,6 @@ def _parser() -> tuple[_Parser, Mapping[str, _Parser]]:
             name,
             help=text,
             description=text,
-            epilog=OVERRIDES if takes == "recipe" else None,
             add_help=False,
             allow_abbrev=False,
         )
@@ -221,15 +248,26 @@ def _parser() -> tuple[_Parser, Mapping[str, _Parser]]:
             "-h",
             "--help",
             action="store_true",
-            help="of a recipe or run: all of its settings" if own_help else "this text",
+            help="this text",
         )
-        added.set_defaults(act=act, verb=name, takes=takes, own_help=own_help, settings=[])
+        if own_help:
+            added.add_argument("--help-all", action="store_true", help="every setting")
+        added.set_defaults(
+            act=act, verb=name, takes=takes, own_help=own_help, aliases=(), settings=[]
+        )
+        added.set_defaults(trust_remote_code=False)
+        if name in OPENS_RUNS:
+            added.add_argument(
+                "--trust-remote-code",
+                action="store_true",
+                help="run the code that came with a run or model, whose author you trust",
+            )
         return added
 
     verb("list", _list, "the recipes within reach")
-    added = verb("copy", _copy, "a study of one's own to edit")
-    added.add_argument("study")
-    added.add_argument("folder", type=Path)
+    added = verb("copy", _copy, "a study or a recipe of your own to edit")
+    added.add_argument("what", metavar="WHAT", help="a study, or study/arm")
+    added.add_argument("to", metavar="TO", type=Path, help="a new folder, or for an arm FILE.py")
     added = verb("runs", _runs, "what is on disk, with its scores")
     added.add_argument("folder", type=Path, nargs="?", default=Path("runs"))
     recipe = "study/arm, or the path of a recipe's file"
@@ -238,11 +276,14 @@ def _parser() -> tuple[_Parser, Mapping[str, _Parser]]:
         ("run", _run, "train, evaluate, write the run folder"),
     ):
         added = verb(name, act, text, takes="recipe", own_help=True)
+        added.set_defaults(aliases=tuple(ALIASES))
         added.add_argument("recipe", nargs="?", help=recipe)
         added.add_argument(
             "--from", dest="file", type=Path, metavar="FILE", help="a run's recipe.json, in place"
         )
-    added = verb("compare", _compare, "run what is missing, then one table", takes="recipe")
+    text = "run what is missing, then one table"
+    added = verb("compare", _compare, text, takes="recipe", own_help=True)
+    added.set_defaults(aliases=tuple(alias for alias in ALIASES if alias != "--seed"))
     added.add_argument("recipes", nargs="*", help="studies, recipes, and folders of finished runs")
     added.add_argument(
         "--seeds", type=_whole, nargs="+", default=[0, 1, 2], help="of each recipe a run by each"
@@ -277,7 +318,6 @@ def _parser() -> tuple[_Parser, Mapping[str, _Parser]]:
         takes="decoding",
         own_help=True,
     )
-    added.epilog = "how to generate: --max-new-tokens 100 --num-beams 4 --temperature 0.7 ..."
     added.add_argument("model", nargs="?", help="a run's folder, a model's, or a Hub id")
     _add_texts(added, "PROMPT")
     added.add_argument("--prompt", nargs="+", default=[], help="one or more prompts")
@@ -314,20 +354,25 @@ def _add_texts(verb: _Parser, metavar: str) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from finetune.studies import arms, studies, summary
+    from finetune.studies import arm_lines, studies, study_file, summary
 
     for study in studies():
-        files = arms(study)
-        print(f"{study}: {summary(files[0].parent / '__init__.py')}" if files else study)
-        for file in files:
-            print(f"  {study}/{file.stem}: {summary(file)}")
+        file = study_file(study)
+        print(f"{study}: {summary(file)}" if file else f"{study}: no `study = Study(...)`")
+        for arm, line in arm_lines(study).items():
+            print(f"  {study}/{arm}: {line}")
 
 
 def _copy(arguments: argparse.Namespace) -> None:
-    from finetune.studies import arms, copy
+    from finetune.studies import arm_lines, copy, copy_arm, study_file
 
-    folder = copy(arguments.study, arguments.folder)
-    print(f"copied to {folder}; try: finetune run {arms(str(folder))[0]}")
+    if study_file(arguments.what) is None and "/" in arguments.what:
+        _quiet()
+        target = copy_arm(arguments.what, arguments.to)
+        print(f"copied to {target}; try: finetune run {target}")
+        return
+    target = copy(arguments.what, arguments.to)
+    print(f"copied to {target}; try: finetune run {target / next(iter(arm_lines(str(target))))}")
 
 
 def _runs(arguments: argparse.Namespace) -> None:
@@ -345,23 +390,39 @@ def _runs(arguments: argparse.Namespace) -> None:
 def _loaded(arguments: argparse.Namespace) -> Recipe | None:
     """The recipe that the command names, with its settings; None: its help was asked for."""
     if (arguments.recipe is None) == (arguments.file is None):
-        if arguments.help:
-            _parser()[1][arguments.verb].print_help()
+        if arguments.help or arguments.help_all:
+            _help(arguments, [])
             return None
         _check_flags(arguments)
         raise ValueError(
             f"{arguments.verb} needs a recipe or --from FILE, and not both; see `finetune list`"
         )
     _quiet()
-    from finetune.overrides import overridden, show
+    from finetune.overrides import overridden, parts_of, show
     from finetune.runs import read_recipe
     from finetune.studies import load
 
     recipe = load(arguments.recipe) if arguments.file is None else read_recipe(arguments.file)
+    if arguments.help_all:
+        parts = parts_of(recipe)
+        show(type(parts), parts, prog=f"finetune {arguments.verb} {recipe.name}")
+        return None
     if arguments.help:
-        show(type(recipe), recipe, prog=f"finetune {arguments.verb} {recipe.name}")
+        _help(arguments, [recipe])
         return None
     return overridden(recipe, arguments.settings)
+
+
+def _help(arguments: argparse.Namespace, recipes: Sequence[Recipe]) -> None:
+    """Prints the help of run, plan or compare, with the values of these recipes."""
+    from finetune.short_help import every_setting, of_recipes
+
+    if arguments.help_all:
+        print(every_setting())
+        return
+    verb = _parser()[1][arguments.verb]
+    omit = ("--seed", "--training.output-dir") if arguments.verb == "compare" else ()
+    print(of_recipes(arguments.verb, str(verb.description), verb.usage_of_own, recipes, omit))
 
 
 def _check_flags(arguments: argparse.Namespace) -> None:
@@ -402,6 +463,12 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
+    if arguments.help or arguments.help_all:
+        from finetune.studies import load, sources
+
+        named = [source for name in arguments.recipes for source in sources(name)]
+        _help(arguments, [load(source) for source in named])
+        return
     if not arguments.recipes:
         _check_flags(arguments)
         raise ValueError("compare needs a study or recipes; see `finetune list`")
@@ -427,24 +494,25 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _generate(arguments: argparse.Namespace) -> None:
     if arguments.model is None:
-        if arguments.help:
-            _parser()[1]["generate"].print_help()
+        if arguments.help or arguments.help_all:
+            _decoding_help(arguments, None)
             return
         raise ValueError("generate needs a run, a model folder or a Hub id")
     _quiet()
     from finetune.decoding import Decoding
-    from finetune.overrides import implied, parse, show
+    from finetune.overrides import implied, parse
     from finetune.prompts import read_prompts
     from finetune.runs import open_saved
     from finetune.verbs.generate import default_decoding, generate, stream
 
     prompts = []
-    if not arguments.help:
+    asks_help = arguments.help or arguments.help_all
+    if not asks_help:
         prompts = read_prompts([*arguments.texts, *arguments.prompt], arguments.file, _warn)
     saved = open_saved(arguments.model)
     default = default_decoding(saved)
-    if arguments.help:
-        show(Decoding, default, prog=f"finetune generate {arguments.model}")
+    if asks_help:
+        _decoding_help(arguments, default)
         return
     settings = [*arguments.settings, *implied(arguments.settings)]
     decoding: Decoding = parse(Decoding, default, settings, prog="finetune generate")
@@ -465,6 +533,21 @@ def _generate(arguments: argparse.Namespace) -> None:
         print("\n".join(lines))
     else:
         arguments.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _decoding_help(arguments: argparse.Namespace, default: Decoding | None) -> None:
+    """Prints the help of generate, with the settings of the model that is named."""
+    from finetune.decoding import Decoding
+    from finetune.overrides import show
+    from finetune.short_help import of_decoding
+
+    if arguments.help_all:
+        show(
+            Decoding, default or Decoding(), prog=f"finetune generate {arguments.model or 'MODEL'}"
+        )
+        return
+    verb = _parser()[1]["generate"]
+    print(of_decoding(str(verb.description), verb.usage_of_own, default))
 
 
 def _shown(prompt: str, completions: Sequence[str]) -> str:

@@ -162,6 +162,7 @@ def check_recipe(recipe: Recipe) -> None:
     """Raises: ValueError for a recipe whose parts do not go together, or a training argument that
     cannot be honoured."""
     recipe.training.check()
+    recipe.check_own_parts()
     _refuse(RECIPES, recipe, recipe)
 
 

@@ -40,25 +40,27 @@ class Decoding:
     num_beams: int = 1
     """Beam search keeps this many continuations. 1: no beam search."""
     early_stopping: bool = False
-    """Beams: stop as soon as `num_beams` texts are finished, without looking for better ones."""
+    """With beam search, whether to stop as soon as `num_beams` texts are finished, without looking
+    for better ones."""
     do_sample: bool = False
-    """Draw each token at random from the model's distribution."""
+    """Whether each token is drawn at random from the model's distribution."""
     temperature: float = 1.0
-    """Sampling: below 1 sharpens the distribution, above 1 flattens it."""
+    """With sampling, a value below 1 sharpens the distribution and a value above 1 flattens it."""
     top_k: int = 50
-    """Sampling: only the k likeliest tokens. 0: all tokens."""
+    """With sampling, only the k likeliest tokens are drawn. 0: all tokens."""
     top_p: float = 1.0
-    """Sampling: only the likeliest tokens that together reach this probability."""
+    """With sampling, only the likeliest tokens that together reach this probability are drawn."""
     repetition_penalty: float = 1.0
     """Above 1, tokens of the text so far (and of a causal model's prompt) become less likely."""
     length_penalty: float = 1.0
-    """Beams: above 0 favours long texts, below 0 short ones."""
+    """With beam search, a value above 0 favours long texts and a value below 0 short texts."""
     no_repeat_ngram_size: int = 0
-    """No n tokens in a row come twice (a causal model's prompt counts too). 0: no such rule."""
+    """No sequence of this many tokens is generated twice (a causal model's prompt counts too). 0:
+    no such rule."""
     num_return_sequences: int = 1
-    """Texts for each prompt; with beams the best ones, best first."""
+    """The number of texts for each prompt. With beam search, these are the best texts in order."""
     seed: int = 0
-    """Sampling: the same seed gives the same texts, whatever the batch size."""
+    """With sampling, the same seed gives the same texts at any batch size."""
 
     def __post_init__(self) -> None:
         values = asdict(self)
@@ -102,8 +104,10 @@ class Decoding:
 
     @classmethod
     def of(cls, config: GenerationConfig) -> Decoding:
-        """The settings in a generation config; defaults for those that it lacks or that have no
-        effect."""
+        """The settings in a generation config.
+
+        A setting that is missing there, or that would have no effect, gets its default.
+        """
         saved = config.to_dict()
         # "never", a third value, goes on longer still: the nearest of ours is False.
         saved["early_stopping"] = saved.get("early_stopping") is True

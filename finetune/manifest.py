@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.models import Pretrained
+from finetune.user_code import content
 
 if TYPE_CHECKING:
     from finetune.data import Splits
@@ -44,6 +45,7 @@ def describe(
         "examples": dict(examples),
         "base": recipe.model.hub_id if isinstance(recipe.model, Pretrained) else None,
         "trained": list(trained),
+        "own_code": content(recipe.code) if recipe.code else None,
         "seed": recipe.training.seed,
         "command": sys.argv,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

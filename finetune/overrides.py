@@ -6,9 +6,10 @@ import contextlib
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields, make_dataclass, replace
 from difflib import get_close_matches
 from itertools import pairwise
+from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
@@ -20,6 +21,17 @@ Flags = dict[str, int | str]
 
 OPTION = re.compile(r"--[A-Za-z][\w.-]*")
 """The flag of an option. A text that only begins with dashes has a space after them."""
+
+ALIASES = {
+    "--lr": "--training.learning-rate",
+    "--epochs": "--training.num-train-epochs",
+    "--batch-size": "--training.per-device-train-batch-size",
+    "--max-steps": "--training.max-steps",
+    "--seed": "--training.seed",
+    "--data": "--data.train",
+    "--model": "--model.name",
+}
+"""Short names of the settings that are typed most. `--data` may also mean `--data.name`."""
 
 SHORT = {
     "lr": ("learning-rate",),
@@ -109,13 +121,12 @@ def overridden(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
 
     Raises: ValueError for an unknown key, naming the nearest, or a value of the wrong type.
     """
-    from finetune.recipe import Recipe
-
     if not arguments:
         return recipe
     check(arguments, [recipe])
     arguments = [*_with_pairs(arguments), *implied(arguments, "decoding.")]
-    parsed: Recipe = parse(Recipe, recipe, arguments, prog=f"finetune run {recipe.name}")
+    parts = parts_of(recipe)
+    parsed = parse(type(parts), parts, arguments, prog=f"finetune run {recipe.name}")
     # A file for --data.train is other data: which keys were given decides what is dropped.
     flags = {key(words[0]) for words in grouped(arguments)}
     given = {
@@ -123,7 +134,19 @@ def overridden(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
         for f in fields(parsed.data)
         if f.init and f"--data.{_dashed(f.name)}" in flags
     }
-    return replace(parsed, data=recipe.data.overridden(**given))
+    return replace(recipe, **vars(parsed) | {"data": recipe.data.overridden(**given)})
+
+
+def parts_of(recipe: Recipe) -> Any:
+    """The parts of a recipe that have settings, as a dataclass whose fields have their classes.
+
+    So tyro knows the settings of a class that a user wrote.
+    """
+    from finetune.recipe import PARTS
+
+    parts = {name: vars(recipe)[name] for name in PARTS}
+    kinds = [(name, type(part)) for name, part in parts.items()]
+    return make_dataclass("Recipe", kinds)(**parts)
 
 
 COLUMNS = "--data.columns"
@@ -159,6 +182,46 @@ def _with_pairs(arguments: Sequence[str]) -> list[str]:
     if twice := [name for name in names[::2] if names[::2].count(name) > 1]:
         raise ValueError(f"{COLUMNS} renames {twice[0]!r} twice")
     return [*others, COLUMNS, *names]
+
+
+def long_names(words: Sequence[str], aliases: Iterable[str] = ALIASES) -> list[str]:
+    """The words of a command with the long name of each alias.
+
+    Args:
+        words: Settings, each with its value, and any other words between them.
+        aliases: The keys of `ALIASES` that the command has.
+
+    Raises:
+        ValueError: A setting has two values, one of them by its alias.
+    """
+    known = set(aliases)
+    renamed: list[str] = []
+    names: dict[str, list[str]] = {}  # as they are typed, for each setting
+    values: dict[str, set[str]] = {}
+    for word, following in pairwise([*words, ""]):
+        flag, equals, value = word.partition("=")
+        value = value if equals else following
+        setting = flag
+        if flag in known:
+            setting = "--data.name" if flag == "--data" and names_hub_data(value) else ALIASES[flag]
+        if setting.startswith("--"):
+            names.setdefault(setting, []).append(flag)
+            values.setdefault(setting, set()).add(value)
+        if len(values.get(setting, ())) > 1 and known.intersection(names[setting]):
+            typed = " and ".join(dict.fromkeys(names[setting]))
+            first, second = sorted(values[setting])
+            raise ValueError(f"{typed} set {setting} to two values, {first} and {second}: keep one")
+        renamed.append(word.replace(flag, setting, 1))
+    return renamed
+
+
+def names_hub_data(value: str) -> bool:
+    """Whether a value of `--data` is a data set's name on the Hub, and no file or glob."""
+    from finetune.data.files import means_files
+
+    path = Path(value).expanduser()
+    is_path = path.exists() or value.startswith((".", "~", "/")) or any(c in value for c in "*?[")
+    return bool(value) and not is_option(value) and not is_path and not means_files(value)
 
 
 def fitting(recipe: Recipe, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -230,13 +293,13 @@ def flags_of(part: Any, prefix: str = "") -> Flags:
     """
     hints = get_type_hints(part if isinstance(part, type) else type(part))
     known: Flags = {}
-    for field in fields(part):
-        if get_origin(hints[field.name]) is Mapping:
-            values = {} if isinstance(part, type) else vars(part)[field.name]
+    for setting in fields(part):
+        if get_origin(hints[setting.name]) is Mapping:
+            values = {} if isinstance(part, type) else vars(part)[setting.name]
             for name, value in values.items():
-                known |= _flags(f"{prefix}{field.name}.", _dashed(name), type(value))
-        elif field.init:
-            known |= _flags(prefix, _dashed(field.name), hints[field.name])
+                known |= _flags(f"{prefix}{setting.name}.", _dashed(name), type(value))
+        elif setting.init:
+            known |= _flags(prefix, _dashed(setting.name), hints[setting.name])
     return known
 
 
@@ -381,6 +444,7 @@ def _mistake(report: str) -> str:
         (r"^Error parsing ([A-Z]\w*: )?", ""),
         (r"invalid literal for int\(\) with base 10: (.*)", r"\1 is not a whole number"),
         (r"could not convert string to float: (.*)", r"\1 is not a number"),
+        (r"no type matching .* - <class '\w+'>: (.* is not a (whole )?number).*", r"\1"),
         (r"^Unrecognized options:", "these words set nothing:"),
     ):
         text = re.sub(pattern, instead, text)

@@ -6,6 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from finetune.compatibility import check_method, check_recipe
+from finetune.methods import Adapted
+from finetune.objectives.base import BaseObjective
+from finetune.objectives.examples import Encoded
 from finetune.prepared import Prepared
 from finetune.runs import CHECKPOINTS
 from finetune.shape import Shape
@@ -29,6 +32,7 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
     splits = splits or recipe.data.load(task.inputs, task.columns)
     splits.require(task.columns)
     objective = task.objective(splits)
+    _check_type(task, "objective", objective, BaseObjective)
     check_method(recipe, objective)
     args = recipe.training.resolve(
         recipe.folder / CHECKPOINTS,
@@ -52,6 +56,7 @@ def load(recipe: Recipe, args: TrainingArguments, splits: Splits, objective: Obj
     task = recipe.task
     loaded = recipe.model.load(task.texts(splits.train), objective)
     adapted = recipe.method.apply(loaded.model, loaded.tokenizer, always=loaded.fresh)
+    _check_type(recipe.method, "apply", adapted, Adapted)
     shape = Shape.of(adapted.model)
     train, notes = recipe.data.augmented(
         splits, task.inputs, task.targets, task=type(task).__name__, seed=recipe.training.seed
@@ -61,6 +66,17 @@ def load(recipe: Recipe, args: TrainingArguments, splits: Splits, objective: Obj
         name: task.encode(split, loaded.tokenizer, shape, objective.names, training=name == "train")
         for name, split in (splits.named() | {"train": train}).items()
     }
+    for rows in encoded.values():
+        _check_type(task, "encode", rows, Encoded)
     return Prepared(
         recipe, args, splits, objective, adapted, loaded.tokenizer, shape, encoded, loaded.fresh
     )
+
+
+def _check_type(part: object, method: str, result: object, expected: type) -> None:
+    """Raises: ValueError for a user's own class whose method gives something else than it must."""
+    if not isinstance(result, expected):
+        raise ValueError(
+            f"{type(part).__name__}.{method} gives a {type(result).__name__}; it must give "
+            f"{expected.__module__}.{expected.__name__}"
+        )

@@ -19,7 +19,8 @@ def is_first() -> bool:
 def start(training: TrainingArguments) -> None:
     """Joins the processes that the launcher started.
 
-    Raises: ValueError where there are fewer processes or devices than the launcher was asked for.
+    Raises:
+        ValueError: fewer processes or devices are available than the launcher should start.
     """
     import torch
     from accelerate import PartialState

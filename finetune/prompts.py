@@ -23,7 +23,8 @@ def read_prompts(
     A file has a text a line, or rows in any format that training reads; in JSON and JSONL a text
     may stand for a row. `warn` is told what the file's reader left out.
 
-    Raises: ValueError for none, both, or a file that cannot be read, naming file and line.
+    Raises:
+        ValueError: there are no prompts, or both prompts and a file, or the file cannot be read.
     """
     if file is not None and given:
         raise ValueError("give texts or --file FILE, not both")
@@ -94,7 +95,9 @@ def encode_prompts(
 ) -> tuple[list[str], list[list[int]]]:
     """Texts and token ids; a run's prompts are set into its recipe's template unless `raw`.
 
-    Raises: ValueError where the model writes no text, or a prompt lacks a column of the template.
+    Raises:
+        ValueError: the model generates no text, or a prompt has no value for a column of the
+            template, or is too long.
     """
     if saved.objective.no_text is not None:
         raise ValueError(f"this model {saved.objective.no_text}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,8 +15,10 @@ from transformers import TrainingArguments
 from finetune.data import Data
 from finetune.decoding import Decoding
 from finetune.limits import CHOICES, LIMITS
-from finetune.methods import Full, Method
+from finetune.methods import IA3, Full, LoRA, Partial, PrefixTuning, PromptTuning
+from finetune.methods.base import Method
 from finetune.models import Pretrained, Scratch
+from finetune.scores.base import Score
 from finetune.tasks import (
     Classification,
     Completion,
@@ -27,21 +29,21 @@ from finetune.tasks import (
     SpanCorruption,
     Tagging,
 )
+from finetune.tasks.base import Task
+from finetune.user_code import (
+    class_name,
+    content,
+    find_class,
+    is_own,
+    load_module,
+    may_run,
+    own_files,
+)
 
 if TYPE_CHECKING:
-    from finetune.scores.base import Score
+    from types import ModuleType
 
 Model = Pretrained | Scratch
-Task = (
-    LanguageModeling
-    | SpanCorruption
-    | MaskedLanguageModeling
-    | SentenceOrder
-    | ReplacedTokens
-    | Completion
-    | Classification
-    | Tagging
-)
 
 OWNED = {
     "remove_unused_columns": "the task decides which columns there are",
@@ -251,6 +253,14 @@ class Recipe:
     decoding: Decoding = field(default_factory=Decoding)
     name: str = ""
     """study/arm, given by where the recipe stands."""
+    metrics: tuple[Score, ...] = ()
+    """Scores of the user's own, computed from the rows of predictions.jsonl beside the task's."""
+
+    @property
+    def code(self) -> list[Path]:
+        """The files of the user's own classes, with the files beside them that they import."""
+        parts = (self.task, self.method, *self.metrics)
+        return own_files([*map(type, parts), *self.model.architecture_classes])
 
     @property
     def folder(self) -> Path:
@@ -260,16 +270,53 @@ class Recipe:
         return Path("runs") / (self.name or "unnamed") / f"seed-{self.training.seed}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as JSON holds it; of its training arguments, those that are not default."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        """The recipe as JSON holds it. Training arguments that are defaults are left out."""
+        values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        if not self.metrics:
+            del values["metrics"]
+        if files := self.code:
+            values["code"] = [file.name for file in files]
+        return values
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """The inverse of `to_dict`. Raises: ValueError for a class or field that is unknown."""
+    def from_dict(cls, values: Mapping[str, Any], code: Path | None = None) -> Recipe:
+        """The inverse of `to_dict`.
+
+        Args:
+            code: the folder of the user's own files that `values` names.
+
+        Raises:
+            ValueError: a class or field is unknown, or the user's own files are not there or may
+                not run here.
+        """
+        if not isinstance(values, Mapping):
+            raise ValueError("recipe.json does not fit this version: it is no object")
+        files = [] if code is None else [code / Path(name).name for name in values.get("code", ())]
+        modules = _modules(files)
+        parts = {name: value for name, value in values.items() if name != "code"}
         try:
-            return cls(**{name: _built(name, value) for name, value in dict(values).items()})
+            return cls(**{name: _built(name, value, modules) for name, value in parts.items()})
         except (TypeError, KeyError, ValueError) as error:
             raise ValueError(f"recipe.json does not fit this version: {error}") from error
+
+    def check_own_parts(self) -> None:
+        """
+        Raises:
+            ValueError: a class of the user's own lacks what a run needs of it, or could not be read
+                back from recipe.json.
+        """
+        parts: list[tuple[str, Any]] = [("task", self.task), ("method", self.method)]
+        parts += [("metrics", metric) for metric in self.metrics]
+        for name, part in parts:
+            if not isinstance(part, OWN[name]):
+                base = f"{OWN[name].__module__}.{OWN[name].__name__}"
+                raise ValueError(f"{name}: {part!r} is no object of a subclass of {base}")
+            if is_own(type(part)):
+                _check_readable(part)
+        if is_own(type(self.method)) and "learning_rate" not in dir(self.method):
+            raise ValueError(
+                f"{type(self.method).__name__} has no learning_rate: give the class its default"
+            )
 
     def identity(self, fingerprint: str) -> str:
         """A hash of all that decides the result: the recipe, and the content of its data
@@ -280,6 +327,8 @@ class Recipe:
         """
         values = self.to_dict()
         del values["name"]
+        if files := self.code:
+            values["code"] = content(files)
         # The same weights are the same model, wherever they lie.
         for name in PLACES:
             values["model"].pop(name, None)
@@ -320,13 +369,24 @@ UNSEEN = (
 
 PARTS: dict[str, tuple[type, ...]] = {
     "model": get_args(Model),
-    "task": get_args(Task),
+    "task": (
+        LanguageModeling,
+        SpanCorruption,
+        MaskedLanguageModeling,
+        SentenceOrder,
+        ReplacedTokens,
+        Completion,
+        Classification,
+        Tagging,
+    ),
     "data": (Data,),
-    "method": get_args(Method),
+    "method": (Full, Partial, PromptTuning, PrefixTuning, LoRA, IA3),
     "training": (Training,),
     "decoding": (Decoding,),
 }
-"""The classes that each field of a recipe may hold."""
+"""The classes of this package that each field of a recipe may hold."""
+OWN: dict[str, type] = {"task": Task, "method": Method, "metrics": Score}
+"""What a user's own class has to be, for each field that may hold one."""
 
 
 def _plain(value: Any) -> Any:
@@ -340,7 +400,7 @@ def _plain(value: Any) -> Any:
         return {"class": "Training", **changed}
     if is_dataclass(value):
         plain = {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.init}
-        return {"class": type(value).__name__, **plain}
+        return {"class": class_name(type(value)), **plain}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -348,11 +408,62 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _built(name: str, value: Any) -> Any:
+def _check_readable(part: Any) -> None:
+    """Raises: ValueError for an object that could not be read back from recipe.json."""
+    own = type(part)
+    annotations = vars(own).get("__annotations__", {})
+    annotated = {name for name, kind in annotations.items() if "ClassVar" not in str(kind)}
+    if not is_dataclass(own) or not annotated <= {f.name for f in fields(own)}:
+        raise ValueError(
+            f"{own.__name__} must be a dataclass, @dataclass(frozen=True): recipe.json holds its "
+            "fields"
+        )
+    values = _plain(part)
+    label = values.pop("class")
+    try:
+        same = own(**json.loads(json.dumps(values))) == part
+    except (TypeError, ValueError):
+        same = False
+    if not same:
+        raise ValueError(
+            f"{label}: recipe.json holds its fields, and does not give this object back; use "
+            "texts, numbers, booleans, None, and lists or dicts of these"
+        )
+
+
+def _modules(files: Sequence[Path]) -> dict[str, ModuleType]:
+    """The modules that lie beside a recipe.json, executed, by the names of their files."""
+    for file in files:
+        if file.suffix != ".py" or not file.is_file():
+            raise ValueError(f"recipe.json names {file.name}, and {file} is not there")
+    if files and not may_run(files):
+        names = ", ".join(str(file) for file in files)
+        raise ValueError(
+            f"the recipe has code of its own, which never ran here: {names}; read it, and if you "
+            "trust it, add --trust-remote-code (in Python: trust_remote_code=True)"
+        )
+    return {file.stem: load_module(file.absolute()) for file in files}
+
+
+def _built(name: str, value: Any, modules: dict[str, ModuleType]) -> Any:
     """A field of a recipe; its parts hold plain data only, never one another."""
     if name == "name":
         return value
+    if name == "metrics":
+        return tuple(_part(name, metric, modules) for metric in value)
+    return _part(name, value, modules)
+
+
+def _part(name: str, value: Any, modules: dict[str, ModuleType]) -> Any:
     known = {cls.__name__: cls for cls in PARTS.get(name, ())}
-    if not isinstance(value, Mapping) or value.get("class") not in known:
+    label = value.get("class") if isinstance(value, Mapping) else None
+    cls: Any
+    if isinstance(label, str) and ":" in label and name in OWN:
+        cls = find_class(label, modules)
+        if not isinstance(cls, type) or not issubclass(cls, OWN[name]):
+            raise ValueError(f"{label} cannot be the {name} of a recipe")
+    elif label in known:
+        cls = known[label]
+    else:
         raise ValueError(f"the class of {name!r} is not one of {', '.join(known) or 'none'}")
-    return known[value["class"]](**{key: item for key, item in value.items() if key != "class"})
+    return cls(**{key: item for key, item in value.items() if key != "class"})

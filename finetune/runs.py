@@ -16,6 +16,7 @@ from finetune.models import Pretrained
 from finetune.models.adapter import HEAD, open_checkpoint, remote_file
 from finetune.objectives import Objective, from_dict, objective_of, stored_objective
 from finetune.strict_json import dumps
+from finetune.user_code import allowed, content, may_run, remember
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from finetune.recipe import Recipe
+    from finetune.scores.base import Score
 
 RUNS = Path("runs")
 """The folder of all runs, in the working directory."""
@@ -37,6 +39,8 @@ METRICS = "metrics.json"
 LOCK = "running.lock"
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
+CODE = "code"
+"""The folder of the user's own classes that the recipe names, as they were when the run began."""
 
 BEGUN = ("started", "code", "versions")
 """The fields of a manifest that a resumed run keeps from its first start."""
@@ -111,6 +115,12 @@ class Run:
         config = read_json(self.model_folder / "config.json")
         return stored_objective(PreTrainedConfig.from_dict(config))
 
+    @property
+    def measures(self) -> Mapping[str, Score]:
+        """The scores whose statistics are in `predictions`, by name; the user's own among them."""
+        own = {score.name: score for score in self.recipe.metrics}
+        return {**self.objective.measures, **own}
+
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """The versions, the hardware, the source and the data of the run."""
@@ -171,7 +181,11 @@ def saved_run(name: str) -> Path | None:
     folder = run_folder(name)
     if folder is None:
         recipe, manifest = (remote_file(name, file) for file in (RECIPE, MANIFEST))
-        return None if recipe is None or manifest is None else recipe.parent
+        if recipe is None or manifest is None:
+            return None
+        for own in read_json(recipe).get("code", ()):
+            remote_file(name, f"{CODE}/{own}")
+        return recipe.parent
     check_finished(folder)
     return folder
 
@@ -224,7 +238,7 @@ def read_recipe(file: Path) -> Recipe:
     if not isinstance(values, dict) or not {"model", "task", "data"} <= values.keys():
         raise ValueError(f"{file} holds no recipe; name the {RECIPE} of a run")
     try:
-        return Recipe.from_dict(values)
+        return Recipe.from_dict(values, file.parent / CODE)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 
@@ -238,13 +252,28 @@ def open_saved(name: str, like: Pretrained | None = None) -> Saved:
     """
     run, folder, like = saved_run(name), run_folder(name), like or Pretrained(name)
     if folder is None:
+        like = replace(like, trust_remote_code=trusts_code(Path(name).expanduser()))
         loaded = open_checkpoint(name, like, from_dict)
     else:
         # A pushed run that was downloaded has its model beside the recipe.
         beside = folder / MODEL if (folder / MODEL).is_dir() else folder
+        like = replace(like, trust_remote_code=trusts_code(beside))
         loaded = open_checkpoint(str(beside), like, from_dict, partial(check_base, folder))
     loaded.model.eval()
     return Saved(loaded.model, loaded.tokenizer, run)
+
+
+def trusts_code(folder: Path) -> bool:
+    """Whether the code that lies beside a model may run: it ran here before, or the user allows it.
+
+    A folder that is not there stands for a Hub id.
+    """
+    files = sorted(folder.glob("*.py"))
+    if allowed() or not files:
+        return allowed()
+    classes = read_json(folder / "config.json").get("auto_map", {}).values()
+    elsewhere = any("--" in name for name in classes)  # a repository of its own
+    return not elsewhere and may_run(files)
 
 
 def check_base(folder: Path, base: Pretrained) -> None:
@@ -298,9 +327,20 @@ def begin(folder: Path, recipe: Recipe, manifest: dict[str, Any], held: ExitStac
             shutil.rmtree(incomplete)
     if sound_checkpoint(folder / CHECKPOINTS) is not None:
         manifest = manifest | {"begun": _first_start(folder, earlier, manifest)}
+    write_code(folder, recipe)
     write_json(folder / RECIPE, recipe.to_dict())
     write_json(folder / MANIFEST, manifest)
     return False
+
+
+def write_code(folder: Path, recipe: Recipe) -> None:
+    """Keeps the files of the user's own classes in the run folder."""
+    files = recipe.code
+    if files:
+        (folder / CODE).mkdir(exist_ok=True)
+    for file in files:
+        write_text(folder / CODE / file.name, file.read_text(encoding="utf-8"))
+    remember(folder / CODE / file.name for file in files)
 
 
 def _first_start(
@@ -386,6 +426,9 @@ def _other_run(manifest: Mapping[str, Any], values: Any, recipe: Recipe) -> str:
         for path, old, new in _differences(values, recipe.to_dict())
         if path not in unimportant
     ]
+    if not differences and recipe.code and manifest.get("own_code") != content(recipe.code):
+        names = ", ".join(file.name for file in recipe.code)
+        return f"a different run: the code in {names} has changed"
     if not differences and "model_fingerprint" not in manifest:
         return "a run of an older version of finetune, which did not note its base model's content"
     if not differences:

@@ -58,7 +58,8 @@ class Head(Protocol):
     def describe(self, config: PreTrainedConfig) -> None:
         """Writes what the head is for into the model's config.
 
-        Raises: ValueError where a model with this config cannot have the head.
+        Raises:
+            ValueError: a model with this config cannot have the head.
         """
         ...
 

@@ -36,8 +36,10 @@ def word_parts(text: str) -> list[str]:
 
 
 def spaced_words(text: str) -> list[Span]:
-    """The words of `text`, as `word_spans`, but with the signs and words that touch them. Only a
-    character of a script without spaces stays alone."""
+    """The words of `text` between spaces: words and signs that touch each other are one word.
+
+    A character of a script without spaces is a word of its own.
+    """
     spans: list[Span] = []
     open_ended = False  # whether a word that touches the last one belongs to it
     for match in _WORD.finditer(text):

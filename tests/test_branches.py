@@ -12,13 +12,13 @@ import pytest
 import finetune
 from finetune import objectives
 from finetune.objectives import from_dict
-from finetune.recipe import Task
+from finetune.recipe import PARTS
 
 PACKAGE = Path(finetune.__file__).parent
 OWNERS = ("objectives", "tasks", "tiny")
 """The folders that know the kinds."""
 OBJECTIVES = {cls.__name__ for cls in get_args(objectives.Objective)}
-TASKS = {cls.__name__ for cls in get_args(Task)}
+TASKS = {cls.__name__ for cls in PARTS["task"]}
 KINDS = {"text", "choices", "classes", "tags", "masked", "ordered", "replaced"}
 CALLERS = (
     "training/trainer.py",

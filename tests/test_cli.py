@@ -81,7 +81,7 @@ def test_a_run_from_the_command_line_ends_with_scores_and_the_folder(
     ("arguments", "line"),
     [
         (["run", "quickstart/gpt2_ful"], "did you mean 'quickstart/gpt2_full'"),
-        (["run", "quickstart"], "is a study; name one of its recipes"),
+        (["run", "quickstart"], "is a study; name one of its arms"),
         (["run"], "needs a recipe"),
         (["run", "mine/arm.py", "--training.max-stps", "3"], "mean --training.max-steps?"),
         (["run", "mine/arm.py", *ROWS, "--training.max-steps", "x"], "--training.max-steps"),
@@ -112,9 +112,17 @@ def test_a_run_from_the_command_line_ends_with_scores_and_the_folder(
         (["run", "--from", "binary.json"], "binary.json is not JSON: 'utf-8' codec"),
         (["run", "mine/arm.py", "--from", "list.json"], "needs a recipe or --from FILE, and not"),
         (["run", "mine/leaves.py"], "mine/leaves.py, line 2: SystemExit: 0"),
-        (["run", "mine/arm.py", "--lr", "1"], "no such setting: --lr; did you mean --training.le"),
-        (["run", "--lr", "1e-3", "mine/arm.py"], "no such setting: --lr; did you mean --training"),
-        (["run", "--lr", "1e-3"], "no such setting: --lr; did you mean --training.learning-rate?"),
+        (["run", "mine/arm.py", *ROWS, "--lr", "x"], "--training.learning-rate: 'x' is not a num"),
+        (["run", "mine/arm.py", "--lr"], "--training.learning-rate: expected 1 argument"),
+        (["run", "mine/arm.py", "--data", "--lr", "1"], "--data.train: expected 1 argument"),
+        (["run", "mine/arm.py", "--lr", "1", "--lr", "2"], "--lr set --training.learning-rate to"),
+        (["run", "mine/arm.py", "--lr", "1", "--training.learning-rate=2"], "two values, 1 and 2"),
+        (["run", "mine/arm.py", "--data", "missing.csv"], "no file matches missing.csv"),
+        (["run", "mine/arm.py", "--data", "owner/none"], "'owner/none' is not in the local cache"),
+        (["run", "--lr", "1e-3"], "needs a recipe"),
+        (["run", "mine/arm.py", "--", "--lr", "1"], "run: '--lr' is one word too many"),
+        (["run", "mine/arm.py", "--epoch", "1"], "did you mean --training.num-train-epochs?"),
+        (["run", "mine/arm.py", "--lrs", "1"], "no such setting: --lrs; see --help"),
         (["run", "mine/arm.py", "-lr", "1"], "no such setting: -lr; did you mean --training.lear"),
         (["run", "mine/arm.py", "--halp"], "no such setting: --halp; see --help"),
         (["run", "mine/arm.py", "--training.max-steps"], "--training.max-steps: expected 1 argum"),
@@ -122,6 +130,7 @@ def test_a_run_from_the_command_line_ends_with_scores_and_the_folder(
         (["copy", "quickstart", "mine"], "exists already"),
         (["compare"], "needs a study"),
         (["compare", "mine", "--seed", "1"], "no such setting: --seed; did you mean --seeds?"),
+        (["compare", "mine", "--seed=1"], "no such setting: --seed; did you mean --seeds?"),
         (["compare", "--seeds", "0", "mine"], "argument --seeds: 'mine' is not a whole number"),
         (["compare", "mine/arm.py", "--seeds", "0", "0"], "--seeds 0 0 names a seed twice"),
         (["compare", "mine/arm.py", "--rank", "4"], "--rank; --method.r is a setting of LoRA"),
@@ -212,6 +221,13 @@ def test_overrides_keep_the_recipes_own_classes_and_other_values(folder: Path) -
         ("run --training.bf16 a/b --from f", "a/b", "f", "--training.bf16"),
         ("run a/b --data.columns x text y label --from f", "a/b", "f",
          "--data.columns x text y label"),
+        ("run --lr 1e-4 a/b --epochs=2", "a/b", None,
+         "--training.learning-rate 1e-4 --training.num-train-epochs 2"),
+        ("run --batch_size 4 a/b --max-steps -1 --seed 3", "a/b", None,
+         "--training.per-device-train-batch-size 4 --training.max-steps=-1 --training.seed 3"),
+        ("plan a/b --data x.csv --model m", "a/b", None, "--data.train x.csv --model.name m"),
+        ("plan a/b --data owner/name --data.test test", "a/b", None,
+         "--data.name owner/name --data.test test"),
         ("run --training.max_steps 2 a/b", "a/b", None, "--training.max-steps 2"),
         ("run --model.config.n_layer 2 a/b", "a/b", None, "--model.config.n-layer 2"),
     ],
@@ -244,7 +260,7 @@ def test_help_stands_anywhere_and_runs_nothing(capsys: pytest.CaptureFixture[str
     for words in ("compare quickstart -h", "run --help", "predict --help", "-h", "merge a -h"):
         assert main(words.split()) == 0
         assert capsys.readouterr().out.startswith("usage: finetune")
-    assert main(["plan", "--help", "quickstart/lstm"]) == 0
+    assert main(["plan", "--help-all", "quickstart/lstm"]) == 0
     assert "--model.config.hidden-size" in capsys.readouterr().out
 
 
@@ -321,15 +337,15 @@ def test_compare_applies_a_setting_to_the_arms_that_have_it_and_names_the_others
     fresh = own.replace("Pretrained('other')", "Scratch('lstm', {'hidden_size': 8})")
     (folder / "mine" / "arm.py").write_text(own.replace("'other'", "'gone'"))
     (folder / "mine" / "fresh.py").write_text(fresh.replace('Partial("blocks[-1:]")', "Full()"))
-    (folder / "mine" / "__init__.py").write_text("")
 
     def here(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
         """The same command in this process, which has imported torch."""
         return subprocess.CompletedProcess(command, main(command[3:]))
 
     monkeypatch.setattr("finetune.verbs.compare.subprocess", SimpleNamespace(run=here))
-    words = ["compare", "mine", *ROWS, "--data.test-fraction=0.2", "--seeds", "0"]
-    assert main([*words, "--model.name", "other"]) == 0
+    words = ["compare", "mine/arm.py", "mine/fresh.py", *ROWS]
+    words += ["--data.test-fraction=0.2", "--seeds", "0"]
+    assert main([*words, "--model", "other"]) == 0
     assert "--model.name does not apply to mine/fresh\n" in capsys.readouterr().out
     (page,) = folder.glob("runs/mine-*/compare.md")
     assert "; --model.name does not apply to mine/fresh" in page.read_text()
@@ -353,5 +369,7 @@ def test_help_and_list_import_no_torch() -> None:
 
 def test_a_copied_study_runs_where_it_lies(folder: Path) -> None:
     assert main(["copy", "quickstart", "own"]) == 0
-    assert main(["plan", "own/gpt2_lora.py"]) == 0
-    assert load("own/gpt2_lora.py").name == "own/gpt2_lora"
+    assert main(["plan", "own/gpt2_lora"]) == 0
+    assert load("own/gpt2_lora").name == "own/gpt2_lora"
+    assert main(["copy", "quickstart/gpt2_lora", "lora.py"]) == 0
+    assert main(["plan", "lora.py"]) == 0

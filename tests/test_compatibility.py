@@ -34,7 +34,8 @@ from finetune.compatibility import (
 from finetune.methods import Full, Method
 from finetune.prepare import prepare
 from finetune.prepared import Prepared
-from finetune.recipe import Model, Task
+from finetune.recipe import Model
+from finetune.tasks import Task
 from tests.objectives import label_runs
 from tests.objectives.pretraining_runs import TASKS, recipe, untrained
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import finetune
+import finetune.arms
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "finetune"
@@ -21,7 +21,10 @@ FLOORS = (
     ("training",),
     ("evaluation",),
     ("generation", "batching", "prompts", "scripts"),
-    ("prepare", "compatibility", "prepared", "study", "studies", "overrides"),
+    (
+        *("prepare", "compatibility", "prepared"),
+        *("study", "arms", "studies", "written", "overrides", "short_help"),
+    ),
     ("runs", "saved", "manifest"),
     ("recipe",),
     ("tasks",),
@@ -29,7 +32,7 @@ FLOORS = (
     ("scores",),
     ("models", "methods", "data", "decoding"),
     ("shape",),
-    ("bio", "limits", "processes", "reach", "strict_json", "words"),
+    ("bio", "limits", "processes", "reach", "strict_json", "user_code", "words"),
 )
 """From the top. A floor may name a module that does not exist yet."""
 STRANGERS = {"tasks", "models", "methods", "data"}
@@ -124,8 +127,10 @@ def test_the_lstm_imports_nothing_of_ours() -> None:
 
 
 def test_recipes_and_examples_import_public_names_alone() -> None:
+    public = {("finetune", name) for name in finetune.__all__}
+    public |= {("finetune.arms", name) for name in vars(finetune.arms) if name.isupper()}
     for folder in ("recipes", "examples"):
         for file in sorted((ROOT / folder).rglob("*.py")):
             for module, name in imports(file):
                 if module.partition(".")[0] == "finetune":
-                    assert (module, name) in {("finetune", public) for public in finetune.__all__}
+                    assert (module, name) in public

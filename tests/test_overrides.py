@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,7 @@ from finetune.overrides import (
     check,
     fitting,
     flags_of,
+    long_names,
     nearest,
     overridden,
     settings,
@@ -99,6 +102,62 @@ def test_what_people_type_from_habit_leads_to_the_setting() -> None:
     known = settings(PRETRAINED)
     assert {flag: nearest(flag, known) for flag in MEANT} == MEANT
     assert {flag: nearest(flag, flags_of(Decoding)) for flag in GENERATED} == GENERATED
+
+
+def test_an_alias_makes_the_recipe_that_its_long_name_makes() -> None:
+    short = "--lr=1e-4 --epochs 2 --batch-size 4 --max-steps 5 --seed 7 --data own.csv --model m/n"
+    typed = long_names(short.split())
+    assert typed == [
+        "--training.learning-rate=1e-4",
+        "--training.num-train-epochs",
+        "2",
+        "--training.per-device-train-batch-size",
+        "4",
+        "--training.max-steps",
+        "5",
+        "--training.seed",
+        "7",
+        "--data.train",
+        "own.csv",
+        "--model.name",
+        "m/n",
+    ]
+    training = Training(
+        learning_rate=1e-4,
+        num_train_epochs=2,
+        per_device_train_batch_size=4,
+        max_steps=5,
+        seed=7,
+    )
+    recipe = replace(
+        PRETRAINED, model=Pretrained("m/n"), data=Data(train="own.csv"), training=training
+    )
+    assert overridden(PRETRAINED, typed).to_dict() == recipe.to_dict()
+
+
+def test_data_names_a_file_that_exists_or_looks_like_one_and_else_a_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain").write_text("a")
+    for value in ("plain", "mine.csv", "*.jsonl", "./none", "texts/*", "mine.txt.gz"):
+        assert long_names(["--data", value]) == ["--data.train", value]
+    for value in ("imdb", "owner/name", "owner/name.with.dots"):
+        assert long_names([f"--data={value}"]) == [f"--data.name={value}"]
+
+
+def test_a_data_set_of_the_hub_takes_the_place_of_files() -> None:
+    recipe = replace(PRETRAINED, data=Data(train="a.csv", test="b.csv", columns={"x": "source"}))
+    assert overridden(recipe, ["--data.name", "owner/name"]).data == Data("owner/name")
+
+
+def test_an_alias_and_its_long_name_must_agree() -> None:
+    same = ["--lr", "1", "--training.learning-rate=1"]
+    assert overridden(PRETRAINED, long_names(same)).training.learning_rate == 1
+    with pytest.raises(
+        ValueError, match=r"--training\.seed and --seed set --training\.seed to two"
+    ):
+        long_names(["--training.seed", "1", "a/b", "--seed", "2"])
 
 
 def test_no_name_is_better_than_a_wrong_one() -> None:

@@ -73,7 +73,7 @@ def test_wheel_carries_studies_and_tiny_models_and_no_other_top_level_package(bu
         for path in (CHECKOUT / "recipes").glob("*/*")
         if path.is_file()
     }
-    assert "finetune/recipes/quickstart/gpt2_last_layers.py" in recipes
+    assert "finetune/recipes/quickstart/__init__.py" in recipes
     assert {name for name in names if name.startswith("finetune/recipes/")} == recipes
     for model in ("gpt2", "t5"):
         files = {path.name for path in (CHECKOUT / "finetune" / "tiny" / model).iterdir()}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from finetune import Classification, LoRA, Pretrained
+from finetune import Classification, LoRA, Method, Pretrained
 from finetune.batching import Rows
 from finetune.prepare import prepare
 from tests.objectives.kinds import KINDS, prepared
@@ -55,3 +56,37 @@ def test_splits_that_are_loaded_are_taken_and_the_model_is_loaded_last(tmp_path:
     nowhere = replace(made, model=Pretrained(str(tmp_path / "nowhere")))
     with pytest.raises(ValueError, match="label"):
         prepare(nowhere)
+
+
+@dataclass(frozen=True)
+class Raw(Classification):
+    def encode(self, split: Any, *arguments: Any, **options: Any) -> Any:
+        return split
+
+
+@dataclass(frozen=True)
+class Head(Classification):
+    def objective(self, splits: Any) -> Any:
+        return ("animal", "greeting", "none")
+
+
+@dataclass(frozen=True)
+class Frozen(Method):
+    learning_rate = 1e-3
+
+    def apply(self, model: Any, tokenizer: Any, always: Any = ()) -> Any:
+        return model
+
+
+def test_what_a_class_of_ones_own_gives_is_checked_before_training(tmp_path: Path) -> None:
+    made = recipe("gpt2", tmp_path, Classification(), texts(12))
+    for own, message in (
+        (
+            replace(made, task=Raw()),
+            "Raw.encode gives a Dataset; it must give .*Encoded",
+        ),
+        (replace(made, task=Head()), "Head.objective gives a tuple; it must give .*BaseObjective"),
+        (replace(made, method=Frozen()), "Frozen.apply gives a GPT2.*; it must give .*Adapted"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            prepare(own)

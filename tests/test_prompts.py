@@ -69,7 +69,7 @@ def test_columns_are_called_as_in_the_task_or_as_in_the_recipes_data() -> None:
 @pytest.mark.parametrize(
     ("prompts", "columns", "line"),
     [
-        (["text"], ["title", "body"], "reads the columns title, body: give them as rows"),
+        (["text"], ["title", "body"], "reads the columns title, body: put them into a file"),
         ([{"title": "a"}], ["title", "body"], "text 1 has no text for body; its columns are title"),
         ([{"id": "1", "ask": "x"}], ["source"], "text 1 has no text for source; its columns are"),
         ([{"source": "a"}, {"target": "b"}], ["source"], "text 2 has no text for source"),
@@ -91,7 +91,7 @@ def test_no_other_column_is_taken_for_the_tasks(
         ("a.jsonl", '"a"\n3\n', "a.jsonl, line 2: neither a text nor an object"),
         ("a.json", '["a", 3]', "a.json, row 2: neither a text nor an object"),
         ("a.json", '{"source": "a"}', "a.json holds no list of texts or objects"),
-        ("a.csv", "source,target\na,b,c\n", "a.csv, row 2: 3 values where the header has 2"),
+        ("a.csv", "source,target\na,b,c\n", "a.csv, row 2: 3 values, but the header has 2"),
         ("a.csv", "source\n", "a.csv holds no rows"),
         ("a.txt", " \n", "a.txt is empty"),
         ("a.jsonl", "\n", "a.jsonl is empty"),

@@ -18,8 +18,8 @@ from finetune.methods import IA3, Full, LoRA, Method, Partial, PrefixTuning, Pro
 from finetune.models import Pretrained, Scratch
 from finetune.models.pretrained import BUNDLED
 from finetune.objectives import Text
-from finetune.recipe import OWNED, Model, Recipe, Task, Training
-from finetune.tasks import Completion, LanguageModeling, SpanCorruption
+from finetune.recipe import OWNED, Model, Recipe, Training
+from finetune.tasks import Completion, LanguageModeling, SpanCorruption, Task
 
 RECIPE = Recipe(Pretrained("tiny-gpt2"), Completion(), Data(train="a.jsonl"), name="study/arm")
 

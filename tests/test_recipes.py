@@ -22,12 +22,13 @@ from finetune.models.pretrained import BUNDLED
 from finetune.overrides import overridden
 from finetune.prepare import prepare
 from finetune.prepared import Prepared
-from finetune.recipe import Model, Task
-from finetune.studies import arms, load, studies
+from finetune.recipe import Model
+from finetune.studies import load, sources, studies
+from finetune.tasks import Task
 from tests.conftest import CHINESE, build_on_bert_tokens
 from tests.objectives.label_runs import tagged, texts
 
-ARMS = [f"{study}/{arm.stem}" for study in studies() for arm in arms(study)]
+ARMS = [source.name for study in studies() for source in sources(study)]
 SPLITS = {"train": 40, "validation": 4, "test": 4}
 TEXTS = ("text", "document", "summary", "source", "target")
 TAGS = ("O", "B-animal", "I-animal", "B-greeting", "I-greeting")

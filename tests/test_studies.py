@@ -15,23 +15,48 @@ from finetune.methods import Full, Partial
 from finetune.models import Pretrained
 from finetune.overrides import overridden
 from finetune.prepare import prepare
-from finetune.studies import arms, copy, find, load, studies, summary
+from finetune.recipe import Recipe
+from finetune.studies import (
+    Source,
+    arm_lines,
+    copy,
+    copy_arm,
+    find,
+    load,
+    sources,
+    studies,
+    study_file,
+    summary,
+)
 from tests.conftest import TEXT, tokenizer
 
-INIT = '''"""A study of one's own."""
+OLD_RUNS = Path(__file__).parent / "old_runs"
+"""Recipe, fingerprint and identity of runs that the version before `Study` made."""
 
-from finetune import Completion, Data
+STUDY = '''"""A study of my own."""
 
-data = Data(train="rows.jsonl")
-task = Completion("{question}", "{answer}")
+from finetune import Arm, Completion, Data, Full, Partial, Pretrained, Study, Training
+
+TINY = Pretrained("tiny-gpt2")
+study = Study(
+    data=Data(train="rows.jsonl"),
+    task=Completion("{question}", "{answer}"),
+    arms={
+        "first": Arm(TINY, Full(), 0.25, "measured here"),
+        "second": Arm(TINY, Partial("norms"), training=Training(num_train_epochs=7)),
+    },
+)
 '''
-ARM = '''"""The {text} arm."""
+RECIPE = '''"""The first recipe."""
 
-from finetune import Full, Pretrained, Recipe
+from finetune import Completion, Data, Full, Pretrained, Recipe
 
-from . import data, task
-
-recipe = Recipe(model=Pretrained("{model}"), task=task, data=data, method=Full())
+recipe = Recipe(
+    model=Pretrained("tiny-gpt2"),
+    task=Completion("{question}", "{answer}"),
+    data=Data(train="rows.jsonl"),
+    method=Full(),
+)
 '''
 
 
@@ -42,15 +67,11 @@ def write(folder: Path, **files: str) -> Path:
     return folder
 
 
-def arm(text: str = "first", model: str = "tiny-gpt2") -> str:
-    return ARM.format(text=text, model=model)
-
-
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, with the study `mine` in its recipes."""
+    """The folder of the study `mine` in the recipes of the working directory."""
     monkeypatch.chdir(tmp_path)
-    return write(tmp_path / "recipes" / "mine", __init__=INIT, first=arm(), second=arm("second"))
+    return write(tmp_path / "recipes" / "mine", __init__=STUDY)
 
 
 # ------------------------------------------------------------------------------ finding
@@ -65,36 +86,41 @@ def test_the_bundled_studies_are_found_by_name_from_anywhere(
     assert recipe.name == "quickstart/gpt2_full"
     assert recipe.model == Pretrained("tiny-gpt2")
     assert recipe.method == Full()
-    for name in studies():
-        for file in arms(name):
-            assert load(f"{name}/{file.stem}").name == f"{name}/{file.stem}"
 
 
-@pytest.mark.parametrize(
-    "name", ["mine/first", "mine/first.py", "recipes/mine/first.py", "recipes/mine/first"]
-)
-def test_a_recipe_of_ones_own_is_found_by_name_and_by_path(study: Path, name: str) -> None:
-    assert find(name).resolve() == study / "first.py"
-    assert find(str(study / "first")) == study / "first.py"
-    assert load(name).name == "mine/first"
+def test_an_arm_of_ones_own_is_found_by_name_and_by_path(study: Path) -> None:
+    for name in ("mine/first", "recipes/mine/first", f"{study}/first"):
+        assert find(name) == Source(study / "__init__.py", "first") or find(name).arm == "first"
+        assert load(name).name == "mine/first"
+        assert load(find(name).path) == load(name)
     assert "mine" in studies()
-    assert [file.stem for file in arms("mine")] == ["first", "second"]
-    assert [file.stem for file in arms(str(study))] == ["first", "second"]
+    for name in ("mine", str(study), "recipes/mine"):
+        assert [source.name for source in sources(name)] == ["mine/first", "mine/second"]
+    assert [source.arm for source in sources("mine/second")] == ["second"]
+
+
+def test_a_study_may_be_a_file_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write(tmp_path / "elsewhere", own=STUDY))
+    for name in ("own/first", "own.py/first", str(tmp_path / "elsewhere" / "own" / "first")):
+        assert load(name).name == "own/first"
+        assert load(find(name).path).name == "own/first"
+    assert len(sources("own.py")) == len(sources("own")) == 2
+    with pytest.raises(ValueError, match=r"'own.py' is a study; name one of its arms"):
+        find("own.py")
 
 
 def test_a_study_of_ones_own_goes_before_a_bundled_one(tmp_path: Path, study: Path) -> None:
-    write(tmp_path / "recipes" / "quickstart", __init__=INIT, gpt2_full=arm(model="owner/mine"))
+    text = STUDY.replace("first", "gpt2_full").replace("tiny-gpt2", "owner/mine")
+    write(tmp_path / "recipes" / "quickstart", __init__=text)
     assert load("quickstart/gpt2_full").model == Pretrained("owner/mine")
 
 
-def test_from_within_a_study_its_arms_go_by_their_files(
-    study: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_from_within_a_study_the_dot_names_it(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(study)
-    assert load("first.py").name == load("first").name == "mine/first"
-    with pytest.raises(ValueError, match=r"'.' is a study; name one of its recipes: mine/first, m"):
+    assert load("./first").name == "mine/first"
+    with pytest.raises(ValueError, match=r"'.' is a study; name one of its arms: mine/first, mine"):
         find(".")
-    assert [file.stem for file in arms(".")] == ["first", "second"]
+    assert [source.arm for source in sources(".")] == ["first", "second"]
 
 
 @pytest.mark.parametrize(
@@ -104,104 +130,131 @@ def test_from_within_a_study_its_arms_go_by_their_files(
         ("quickstart/gpt2_ful", "did you mean 'quickstart/gpt2_full'?"),
         ("/nowhere/at/all.py", "no recipe '/nowhere/at/all.py'; `finetune list` shows what"),
         ("/", "no recipe '/'"),
-        ("mine", "'mine' is a study; name one of its recipes: mine/first, mine/second"),
-        ("mine/__init__", "no recipe"),
-        ("empty", "'empty' is a study; name one of its recipes: none yet"),
+        ("mine", "'mine' is a study; name one of its arms: mine/first, mine/second"),
+        ("mine/__init__", "'mine/__init__' is a study; name one of its arms: mine/first"),
+        ("former", "former/__init__.py: holds no `study = Study(...)`"),
     ],
 )
 def test_an_unknown_recipe_names_the_nearest(study: Path, name: str, message: str) -> None:
-    write(study.parent / "empty", __init__=INIT)
+    write(study.parent / "former", __init__="data = 1\n")
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below
         load(name)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_study_names_the_nearest(study: Path) -> None:
-    with pytest.raises(ValueError, match="no study 'quickstar'; did you mean 'quickstart'"):
-        arms("quickstar")
+def test_arms_that_a_module_computes_are_found_too(study: Path) -> None:
+    text = STUDY.replace("arms={", 'arms={f"lr{n}": Arm(TINY, Full(), n / 10) for n in (1, 2)} | {')
+    write(study, __init__=text)
+    assert [source.arm for source in sources("mine")] == ["lr1", "lr2", "first", "second"]
+    assert load("mine/lr2").training.learning_rate == 0.2
+    with pytest.raises(ValueError, match="did you mean 'mine/lr2'"):
+        load("mine/lr_2")
 
 
 # ------------------------------------------------------------------------------ loading
 
 
+def test_runs_of_arms_that_an_earlier_version_finished_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in sorted(OLD_RUNS.glob("*.json")):
+        old = json.loads(file.read_text())
+        recipe = overridden(load(old["recipe"]["name"]), old["settings"])
+        assert recipe.identity(old["fingerprint"]) == old["identity"], file.name
+        assert Recipe.from_dict(old["recipe"]).identity(old["fingerprint"]) == old["identity"]
+
+
 def test_two_folders_of_one_name_keep_their_own_data(tmp_path: Path) -> None:
-    one = write(tmp_path / "a" / "mine", __init__=INIT, first=arm())
-    other = write(tmp_path / "b" / "mine", __init__=INIT.replace("rows", "other"), first=arm())
-    assert load(str(one / "first.py")).data.train == "rows.jsonl"
-    assert load(str(other / "first.py")).data.train == "other.jsonl"
-    assert load(str(one / "first.py")).data.train == "rows.jsonl"
+    one = write(tmp_path / "a" / "mine", __init__=STUDY)
+    other = write(tmp_path / "b" / "mine", __init__=STUDY.replace("rows", "other"))
+    assert load(str(one / "first")).data.train == "rows.jsonl"
+    assert load(str(other / "first")).data.train == "other.jsonl"
+    assert load(str(one / "first")).data.train == "rows.jsonl"
 
 
 def test_a_lone_recipe_needs_no_study_around_it(tmp_path: Path) -> None:
-    text = arm().replace("from . import data, task", "").replace("task=task", "task=Completion()")
-    text = text.replace("import Full,", "import Completion, Data, Full,")
-    text = text.replace("data=data", 'data=Data(train="x.csv")')
-    folder = write(tmp_path / "lone", first=text)
+    folder = write(tmp_path / "lone", first=RECIPE)
     recipe = load(str(folder / "first.py"))
     assert recipe.name == "lone/first"
-    assert recipe.data.train == "x.csv"
-    folder = write(folder, shared="rate = 0.25\n", second=f"from .shared import rate\n{text}")
-    assert load(str(folder / "second.py")).data.train == "x.csv"
+    assert recipe.data.train == "rows.jsonl"
+    text = "from .shared import rate\n" + RECIPE
+    write(folder, shared="rate = 0.25\n", second=text, third=text.replace(".shared", "shared"))
+    assert load(str(folder / "second.py")).data.train == "rows.jsonl"
+    with pytest.raises(ValueError, match=r"beside a recipe is imported by `from .shared import"):
+        load(str(folder / "third.py"))
 
 
 def test_the_name_of_a_recipe_may_hold_dots_and_dashes(study: Path) -> None:
-    write(study, **{"my-recipe.v2": arm()})
-    assert load("mine/my-recipe.v2").name == "mine/my-recipe.v2"
+    write(study.parent / "lone", **{"my-recipe.v2": RECIPE})
+    assert load("lone/my-recipe.v2").name == "lone/my-recipe.v2"
+    write(study, __init__=STUDY.replace('"first"', '"fir-st.v2"'))
+    assert load("mine/fir-st.v2").name == "mine/fir-st.v2"
 
 
-def test_an_edited_recipe_is_read_anew(study: Path) -> None:
+def test_an_edited_study_is_read_anew(study: Path) -> None:
     assert load("mine/first").method == Full()
-    text = arm().replace("Full", "Partial").replace("Partial()", 'Partial("norms")')
-    write(study, first=text, __init__=INIT.replace("rows", "other"))
+    write(study, __init__=STUDY.replace("Full()", 'Partial("norms")').replace("rows", "other"))
     assert load("mine/first").method == Partial("norms")
     assert load("mine/first").data.train == "other.jsonl"
-    shared = arm().replace("from .", "from .shared import model\nfrom .", 1)
-    write(study, first=shared.replace('"tiny-gpt2"', "model"), shared="model = 'one'\n")
+    shared = STUDY.replace("TINY = ", "from .shared import model\nTINY = ")
+    write(study, __init__=shared.replace('"tiny-gpt2"', "model"), shared="model = 'one'\n")
     assert load("mine/first").model == Pretrained("one")
     write(study, shared="model = 'another'\n")
     assert load("mine/first").model == Pretrained("another")
 
 
 @pytest.mark.parametrize(
-    ("where", "text", "message"),
+    ("text", "message"),
     [
-        ("first", "x = 1\ny = (\nz = ]\n", "first.py, line 3: SyntaxError"),
-        ("__init__", "\n\ndata = = 1\n", "__init__.py, line 3: SyntaxError"),
-        ("first", arm().replace("data, task", "dota, task"), "first.py, line 5: ImportError"),
-        ("first", arm().replace("Full()", "Fool()"), "first.py, line 7: NameError"),
-        ("first", arm().replace("data=data", "data=data, dota=1"), "first.py, line 7: TypeError"),
-        ("first", arm().replace("Full()", "LoRA()"), "first.py, line 7: NameError"),
+        ("x = 1\ny = (\nz = ]\n", "__init__.py, line 3: SyntaxError"),
+        (STUDY.replace("Full, Pa", "Fool, Pa"), "__init__.py, line 3: ImportError"),
+        (STUDY.replace("TINY, Full", "TINY, Fool"), "__init__.py, line 10: NameError"),
         (
-            "__init__",
-            INIT.replace("{question}", ""),
-            "__init__.py, line 6: ValueError: task.prompt",
+            STUDY.replace("Full(), 0.25", "Full(), rate=1, source=").replace('=, "', '="'),
+            "__init__.py, line 10: TypeError",
         ),
-        ("first", "recipe = 1\n", "first.py: holds no `recipe = Recipe(...)`"),
+        (STUDY.replace("{question}", ""), "__init__.py, line 8: ValueError: task.prompt"),
+        (STUDY.replace('Arm(TINY, Full(), 0.25, "measured here")', "Full()"), "arm 'first' is"),
+        (STUDY.replace("    task=", "    #"), "arm 'first' has no task: give one to the arm or"),
+        ("study = 1\n", "__init__.py: `study` is no Study(...)"),
+        ("raise RuntimeError('two\\nlines')\nstudy = 1\n", "line 1: RuntimeError: two lines"),
+        ("import sys\nsys.exit(0)\nstudy = 1", "__init__.py, line 2: SystemExit: 0"),
         (
-            "first",
-            "raise RuntimeError('two\\nlines')\n",
-            "first.py, line 1: RuntimeError: two lines",
-        ),
-        ("first", "import sys\nsys.exit(0)\n", "first.py, line 2: SystemExit: 0"),
-        ("__init__", "import sys\nsys.exit()\n", "__init__.py, line 2: SystemExit"),
-        (
-            "first",
-            "from asyncio import CancelledError\nraise CancelledError\n",
-            "first.py, line 2: CancelledError",
+            "from asyncio import CancelledError\nraise CancelledError\nstudy = 1",
+            "__init__.py, line 2: CancelledError",
         ),
     ],
 )
-def test_a_mistake_in_a_recipe_is_named_by_file_and_line(
-    study: Path, where: str, text: str, message: str
+def test_a_mistake_in_a_study_is_named_by_file_and_line(
+    study: Path, text: str, message: str
 ) -> None:
-    write(study, **{where: text})
+    write(study, __init__=text)
     for _ in range(2):  # a study that failed to load fails again in the same way
         with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below
             load("mine/first")
         assert message in str(caught.value)
         assert str(study) in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\ny = (\nz = ]\n", "first.py, line 3: SyntaxError"),
+        (RECIPE.replace("Full()", "LoRA()"), "first.py, line 9: NameError"),
+        ("recipe = 1\n", "first.py: holds no `recipe = Recipe(...)`"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_named_by_file_and_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    file = write(tmp_path / "lone", first=text) / "first.py"
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below
+        load(str(file))
+    assert message in str(caught.value)
+    assert str(file) in str(caught.value)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "t5"])
@@ -222,7 +275,7 @@ def test_every_arm_of_summarization_fits_its_model_and_a_file_of_ones_own(
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     own = ["--model.name", str(tmp_path / "model"), "--data.columns", "text", "document"]
     own += ["--data.train", str(tmp_path / "rows.jsonl")]
-    names = [file.stem for file in arms("summarization") if file.stem.startswith(family)]
+    names = [arm for arm in arm_lines("summarization") if arm.startswith(family)]
     assert len(names) == 5
     for name in names:
         recipe = load(f"summarization/{name}")
@@ -245,15 +298,14 @@ def test_a_copied_study_works_where_it_lies(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder = copy("quickstart", tmp_path / "deep" / "own")
-    assert {file.name for file in folder.glob("*")} == {
-        file.name for file in arms("quickstart")[0].parent.glob("*.py")
-    }
-    recipe = load(str(folder / "gpt2_full.py"))
+    recipe = load(str(folder / "gpt2_full"))
     assert recipe.name == "own/gpt2_full"
     assert recipe.to_dict() == load("quickstart/gpt2_full").to_dict() | {"name": "own/gpt2_full"}
-    with (folder / "__init__.py").open("a") as file:
-        file.write('data = Data(train="rows.jsonl")\n')
-    assert load(str(folder / "gpt2_full.py")).data.train == "rows.jsonl"
+    text = (folder / "__init__.py").read_text()
+    (folder / "__init__.py").write_text(text.replace('"package:chatterbot_corpus/data/', '"'))
+    assert load(str(folder / "gpt2_full")).data.train == "english/*.yml"
+    write(tmp_path, single=STUDY)
+    assert load(str(copy("single.py", tmp_path / "whole") / "first")).name == "whole/first"
 
 
 def test_a_copy_overwrites_nothing(study: Path) -> None:
@@ -261,26 +313,48 @@ def test_a_copy_overwrites_nothing(study: Path) -> None:
         copy("quickstart", study)
     with pytest.raises(ValueError, match="no study 'quickstar'; did you mean"):
         copy("quickstar", study / "new")
-    write(study.parent / "empty", __init__=INIT)
-    with pytest.raises(ValueError, match="'empty' holds no recipe"):
-        copy("empty", study / "new")
-    assert sorted(file.stem for file in study.glob("*.py")) == ["__init__", "first", "second"]
+    with pytest.raises(ValueError, match="exists already"):
+        copy_arm("mine/first", study / "__init__.py")
+    with pytest.raises(ValueError, match=r"new is no .py file; write finetune copy"):
+        copy_arm("mine/first", study / "new")
+    own = STUDY.replace("study = Study(", "class Own(Full):\n    pass\n\nstudy = Study(")
+    write(study, __init__=own.replace("TINY, Full()", "TINY, Own()"))
+    with pytest.raises(ValueError, match="uses the class Own of its own file; copy its study"):
+        copy_arm("mine/first", study / "new.py")
+    assert [file.name for file in study.glob("*.py")] == ["__init__.py"]
 
 
 # ------------------------------------------------------------------------------ reading
 
 
 def test_summaries_are_read_without_running_anything(study: Path) -> None:
-    assert summary(study / "first.py") == "The first arm."
-    assert summary(study / "__init__.py") == "A study of one's own."
+    file = study_file("mine")
+    assert file is not None
+    assert summary(file) == "A study of my own."
+    assert arm_lines("mine") == {
+        "first": "TINY, Full(), rate 0.25",
+        "second": "TINY, Partial('norms')",
+    }
     write(study, bad='"""Doc."""\nraise SystemExit\n', worse="x = (\n", plain="x = 1\n")
     assert summary(study / "bad.py") == "Doc."
     assert summary(study / "worse.py").startswith("cannot be read: ")
     assert summary(study / "plain.py") == "no description"
 
 
+def test_the_line_of_an_arm_looks_up_standard_arms(study: Path) -> None:
+    text = STUDY.replace("import Arm,", "import arms, Arm,")
+    text = text.replace("TINY =", "from finetune.arms import GPT2_FULL, GPT2_LORA\nTINY =")
+    text = text.replace('Arm(TINY, Full(), 0.25, "measured here")', "GPT2_FULL")
+    second = 'Arm(TINY, Partial("norms"), training=Training(num_train_epochs=7))'
+    write(study, __init__=text.replace(second, "replace(GPT2_LORA, model=TINY, task=other)"))
+    assert arm_lines("mine") == {
+        "first": "GPT2, Full(), rate 6.25e-05",
+        "second": "TINY, LoRA(r=8), rate 0.0002, task other",
+    }
+
+
 def test_listing_recipes_imports_no_torch() -> None:
-    code = "import sys; from finetune.studies import arms, studies, summary\n"
-    code += "print([summary(file) for study in studies() for file in arms(study)])\n"
+    code = "import sys; from finetune.studies import arm_lines, studies\n"
+    code += "assert sum(len(arm_lines(study)) for study in studies()) > 90\n"
     code += "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

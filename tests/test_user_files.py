@@ -229,8 +229,8 @@ WORKS: dict[str, tuple[str, str, str | bytes, tuple[str, ...], str]] = {
         table([*classes(), {"text": "Text  0", "label": "b"}]),
         *(
             (),
-            "train: 2 of 5 rows have an input that also stands with another value of label, e.g. "
-            "a.csv, row 2 and a.csv, row 6",
+            "train: 2 of 5 rows have an input that another row has with another value of label, "
+            "e.g. a.csv, row 2 and a.csv, row 6",
         ),
     ),
     "one sentence with two taggings": (
@@ -238,7 +238,7 @@ WORKS: dict[str, tuple[str, str, str | bytes, tuple[str, ...], str]] = {
         jsonl(sentences((SENTENCE.split(), ["O", "O", "B-LOC", "I-LOC"]))),
         *(
             (),
-            "train: 3 of 3 rows have an input that also stands with another value of tags, e.g. ",
+            "train: 3 of 3 rows have an input that another row has with another value of tags, ",
         ),
     ),
     "GBK": (
@@ -319,12 +319,12 @@ def unreadable() -> Iterator[Refused]:
         ("a spreadsheet", "a.csv", b"PK\x03\x04\x00\xff", "export a spreadsheet as CSV"),
         ("nothing", "a.csv", b"", "a.csv is empty"),
         ("only a header", "a.csv", "text,label\n", "a.csv holds no rows"),
-        ("too few values", "a.csv", plain + "x\n", "a.csv, row 6: 1 values where the header has 2"),
-        ("too many", "a.csv", plain + "x,y,a\n", "a.csv, row 6: 3 values where the header has 2"),
+        ("too few values", "a.csv", plain + "x\n", "a.csv, row 6: 1 values, but the header has 2"),
+        ("too many", "a.csv", plain + "x,y,a\n", "a.csv, row 6: 3 values, but the header has 2"),
         ("an open quote", "a.csv", plain + '"x,a\ny,b\n', "a.csv, row 6 (to line 7): unexpected"),
-        ("a column twice", "a.csv", "text,label,text\nx,a,y\n", "column text stands twice"),
+        ("a column twice", "a.csv", "text,label,text\nx,a,y\n", "the column text twice"),
         ("no header", "a.csv", "x y,ham\nz,ham\n", "no column 'text' in train (a.csv): it has x y"),
-        ("capitals", "a.csv", "TEXT,label\nx,a\n", "it has TEXT, label (nearest: TEXT); name"),
+        ("capitals", "a.csv", "TEXT,label\nx,a\n", "it has TEXT, label (nearest: TEXT); rename"),
         ("not JSON", "a.jsonl", plain, "line 1: not JSON: Expecting value at column 1, 'text,"),
         ("a Python dict", "a.jsonl", texts + "{'text': 1}", "a.jsonl, line 4: not JSON: Expecting"),
         ("one long list", "a.jsonl", json.dumps(TEXTS), "a.jsonl, line 1: [{'text': 'document 0"),
@@ -336,7 +336,7 @@ def unreadable() -> Iterator[Refused]:
             "NaN",
             "a.jsonl",
             jsonl([*TEXTS, {"text": nan}]),
-            "a.jsonl, line 4: text is nan, not text; mend",
+            "a.jsonl, line 4: text is nan, not text; fix",
         ),
     ]
     for case, name, content, said in cases:
@@ -419,7 +419,7 @@ def labels() -> Iterator[Refused]:
             "a list",
             classes(["a"]),
             only("a"),
-            "a.jsonl, line 5: label is ['a'], not text or a whole number; mend it, or",
+            "a.jsonl, line 5: label is ['a'], not text or a whole number; fix it, or",
         ),
     ]
     for case, train, other, said in typed:
@@ -435,13 +435,13 @@ def labels() -> Iterator[Refused]:
             "an open list",
             "a.csv",
             table(only("a", '["a"')),
-            "row 3: label begins with '[\"a\"', and",
+            "row 3: label begins with '[\"a\"', but",
         ),
         (
             "NumPy's",
             "a.csv",
             table(only("a", "['a' 'b']")),
-            "label begins with \"['a' 'b']\", and is",
+            "label begins with \"['a' 'b']\", but is",
         ),
         (
             "with null",
@@ -485,8 +485,18 @@ def tags() -> Iterator[Refused]:
             "B-PER E-PER",
             "tag 2 of tags is 'E-PER', not O, B-TYPE or I-TYPE, at 'b'",
         ),
-        ("BILOU", "a", "U-PER", "tag 1 of tags is 'U-PER', not O, B-TYPE or I-TYPE, at 'a'; other"),
-        ("a number", "a", "1", "tag 1 of tags is '1', not O, B-TYPE or I-TYPE, at 'a'; other"),
+        (
+            "BILOU",
+            "a",
+            "U-PER",
+            "tag 1 of tags is 'U-PER', not O, B-TYPE or I-TYPE, at 'a'; write other schemes",
+        ),
+        (
+            "a number",
+            "a",
+            "1",
+            "tag 1 of tags is '1', not O, B-TYPE or I-TYPE, at 'a'; write other schemes",
+        ),
     ]
     for case, text, tagged, said in both:
         rows = sentences((text, tagged), lists=False)
@@ -506,7 +516,7 @@ def tags() -> Iterator[Refused]:
             "6 MB",
             ["x" * 1000] * 6000,
             ["O"] * 6000,
-            "6,000,000 characters of tokens, at most 5,000",
+            "6,000,000 characters of tokens, and a row has at most",
         ),
     ]
     for case, tokens, tagged, said in lists:
@@ -520,20 +530,20 @@ def tags() -> Iterator[Refused]:
     for case, text, tagged, said in cells:
         files = {"a.csv": table(sentences((text, tagged), lists=False))}
         yield Refused(f"{case}, in a cell", "tagging", files, f"a.csv, row 4: {said}")
-    said = "of tags the type 'NEW' is not one of the training split's: LOC, PER; the row is in"
+    said = "in tags the type 'NEW' is not one of the training split's: LOC, PER; the row is in"
     cell, row = ("x", "B-NEW"), (["x"], ["B-NEW"])
     a, b = table(sentences(lists=False)), table(sentences(cell, lists=False))
     yield Refused("new, csv", "tagging", {"a.csv": a, "b.csv": b}, f"b.csv, row 4: {said}")
     files = {"a.jsonl": jsonl(sentences()), "b.jsonl": jsonl(sentences(row))}
     yield Refused("new, jsonl", "tagging", files, f"b.jsonl, line 3: {said}")
-    alone = "a.conll, line 2: 'ran' alone; write a word and its tag on each line"
+    alone = "a.conll, line 2: 'ran' has no tag; write a word and its tag on each line"
     yield Refused("a word alone", "tagging", {"a.conll": "Ann B-PER\nran\n"}, alone)
     rows = sentences(("a", "I-PER"), ("a", "b"), ("a b", "O I-LOC"), lists=False)
-    said = "with --task.repair the I- is taken as one; 2 such rows in all, also a.csv, row 6"
+    said = "--task.repair reads such an I- as B-; 2 such rows in all, also a.csv, row 6"
     yield Refused("two rows to repair", "tagging", {"a.csv": table(rows)}, said)
     bad = "a.conll, line 4: tag 2 of tags is 'I-PER' after 'O', at 'Lee'"
     yield Refused("CoNLL", "tagging", {"a.conll": "\nAnn O\n\nAnn O\nLee I-PER\n"}, bad)
-    hint = "a file of a word and its tag on each line is named .conll"
+    hint = "a file with a word and its tag on each line needs the suffix .conll"
     yield Refused("CoNLL as text", "tagging", {"a.txt": "Ann O\n"}, hint)
 
 
@@ -564,7 +574,7 @@ def test_a_class_carved_out_of_training_says_where_the_row_went(plan: Plan) -> N
     code, said = plan("classification", {"a.csv": table(rows)}, *settings)
     assert code == 2
     assert "label 'rare " in said
-    assert "; the row is in validation: mend it, or name every class in task.labels" in said
+    assert "; the row is in validation: correct it, or name every class in task.labels" in said
 
 
 # ------------------------------------------------------------------------------- sizes
@@ -641,6 +651,6 @@ def test_the_command_says_one_line_and_exits_with_2(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == (
-        "finetune: mine.csv, row 3: 1 values where the header has 2 columns; quote a value that "
-        "holds the separator; mend it, or leave it out: --data.on-bad-row skip\n"
+        "finetune: mine.csv, row 3: 1 values, but the header has 2 columns; quote a value that "
+        "contains the separator; fix it, or leave it out: --data.on-bad-row skip\n"
     )

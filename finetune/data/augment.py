@@ -1,4 +1,4 @@
-"""Changed copies of texts for training: words deleted, swapped or blanked out."""
+"""Data augmentation: copies of training texts with words deleted, swapped or blanked out."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from finetune.words import spaced_words
 if TYPE_CHECKING:
     from datasets import Dataset
 
-# Synonyms are left out: WordNet, by which Wei & Zou 2019 replace words, is a download, English
-# only, and blind to what a word means where it stands.
+# There is no replacement by synonyms: Wei & Zou 2019 take them from WordNet, which is a download,
+# has English words only, and does not know which meaning a word has in its sentence.
 Change = Literal["delete", "swap", "blank", "mixed"]
 
 BLANK = "_"
 
 
 def change(text: str, kind: Change, rate: float, random: Random) -> str:
-    """`text` with the share `rate` of its words changed, at least one. White space stays in place.
+    """Changes some words of a text and keeps its white space.
 
-    delete and swap: Wei & Zou 2019 (here a fixed number of words is deleted; they draw for each
-    word). blank, word dropout: Xie et al. 2017. mixed: one of the three. Of a text of one word,
-    nothing is deleted and nothing is swapped.
+    Args:
+        text: the text to change. A text of one word is not changed by `delete` or `swap`.
+        kind: `delete` removes words and `swap` exchanges pairs of words (Wei & Zou 2019, who draw
+            for each word whether it is deleted; here the number of deleted words is fixed).
+            `blank` replaces words by `_` (word dropout, Xie et al. 2017). `mixed` draws one of
+            the three.
+        rate: the share of the words that are changed, rounded to at least one word.
+        random: the source of the draws.
     """
     spans = spaced_words(text)
     if not spans:
@@ -39,7 +44,7 @@ def change(text: str, kind: Change, rate: float, random: Random) -> str:
 def _delete(spaces: list[str], words: list[str], count: int, random: Random) -> list[str]:
     deleted = set(random.sample(range(len(words)), min(count, len(words) - 1)))
     kept = [i for i in range(len(words)) if i not in deleted]
-    # The first word that is kept has the white space that the text began with.
+    # The white space at the start of the text goes before the first word that is kept.
     return [(spaces[0] if i == kept[0] else spaces[i]) + words[i] for i in kept]
 
 
@@ -66,14 +71,24 @@ _CHANGES: dict[str, Callable[[list[str], list[str], int, Random], list[str]]] = 
 def augmented(
     rows: Dataset, columns: Sequence[str], kind: Change, *, copies: int, rate: float, seed: int
 ) -> tuple[Dataset, str]:
-    """The rows, then up to `copies` changed copies of each, and a note of how many were added.
+    """Adds changed copies of the rows after the rows themselves.
 
-    A copy has the texts of `columns` changed and every other column as it is. It depends on its
-    texts, its number and the seed alone, not on the other rows. A copy that equals its row or
-    another copy is left out.
+    A copy depends on its row's texts, on its number and on the seed alone, not on the other rows.
+    A copy that equals its row or another copy of it is not added.
+
+    Args:
+        rows: the training rows.
+        columns: the columns whose texts are changed. The other columns are copied as they are.
+        kind: how words are changed, see `change`.
+        copies: the largest number of copies of each row.
+        rate: the share of the words of a text that are changed.
+        seed: the seed of the draws.
+
+    Returns:
+        The rows with their copies, and a note that says how many copies were added.
 
     Raises:
-        ValueError: a column that holds no text.
+        ValueError: a value in `columns` is not a text.
     """
     import pyarrow as pa
     from datasets import Dataset, concatenate_datasets
@@ -81,28 +96,32 @@ def augmented(
     values = {column: rows[column] for column in columns}
     for column, texts in values.items():
         if not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"data.augment changes texts, and the column {column} holds others")
-    copied: list[int] = []  # the number of the row of each copy
-    changed: list[tuple[str, ...]] = []
+            raise ValueError(
+                f"data.augment changes texts, but the column {column} holds values that are not "
+                "text; leave data.augment out"
+            )
+    row_numbers: list[int] = []  # for each copy, the number of the row that it is made from
+    copied_texts: list[tuple[str, ...]] = []
     for number, row in enumerate(zip(*values.values(), strict=True)):
-        seen = {row}
+        versions = {row}
         for copy in range(copies):
             random = Random("\0".join([str(seed), str(copy), *row]))
-            texts_of_copy = tuple(change(text, kind, rate, random) for text in row)
-            if texts_of_copy not in seen:
-                seen.add(texts_of_copy)
-                copied.append(number)
-                changed.append(texts_of_copy)
+            version = tuple(change(text, kind, rate, random) for text in row)
+            if version not in versions:
+                versions.add(version)
+                row_numbers.append(number)
+                copied_texts.append(version)
     note = (
-        f"train: {len(copied)} changed copies of its {len(rows)} rows added (augment {kind}, "
+        f"train: {len(row_numbers)} changed copies of its {len(rows)} rows added (augment {kind}, "
         f"{rate:g} of the words of {', '.join(columns)})"
     )
-    if not copied:
+    if not row_numbers:
         return rows, note
-    # Arrow replaces the columns: `remove_columns` of a data set's only column loses its rows.
-    table = rows.with_format("arrow")[:].take(copied)
-    for column, texts in zip(columns, zip(*changed, strict=True), strict=True):
-        place = table.schema.get_field_index(column)
-        text_type = table.schema.field(place).type
-        table = table.set_column(place, column, pa.array(texts, text_type))
+    # The columns are replaced in Arrow: `remove_columns` on a data set's only column loses its
+    # rows.
+    table = rows.with_format("arrow")[:].take(row_numbers)
+    for column, texts in zip(columns, zip(*copied_texts, strict=True), strict=True):
+        index = table.schema.get_field_index(column)
+        text_type = table.schema.field(index).type
+        table = table.set_column(index, column, pa.array(texts, text_type))
     return concatenate_datasets([rows, Dataset(table, info=rows.info)]), note

@@ -1,4 +1,4 @@
-"""The columns of a data set: their names, their values, and what is wrong with a value."""
+"""The columns of a data set: their names, their values, and checks of both."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 
 def column_values(dataset: Dataset, columns: Sequence[str]) -> list[list[Any]]:
-    """The values of each of these columns."""
-    table = dataset.select_columns(list(columns)).with_format("arrow")[:]  # Arrow decodes no image
+    """The values of each of these columns, as lists of one value a row."""
+    # In Arrow's format the library does not decode images and audio.
+    table = dataset.select_columns(list(columns)).with_format("arrow")[:]
     return [table[column].to_pylist() for column in columns]
 
 
 def text_columns(splits: Sequence[Dataset]) -> list[str]:
-    """The names of the columns of text that all splits have; without any, of all shared columns."""
+    """The names of the text columns that all splits have.
+
+    If the splits share no text column, the names of all columns that they share.
+    """
     from datasets import Value
 
     first, *others = splits
@@ -31,31 +35,44 @@ def text_columns(splits: Sequence[Dataset]) -> list[str]:
 
 
 def check_column(name: str, existing: Sequence[str], where: str, *, rename: bool = False) -> None:
-    """
+    """Checks that a column of this name exists.
+
+    Args:
+        name: the column that is needed.
+        existing: the names of the columns that the data have.
+        where: the split or file, for the message.
+        rename: whether the message proposes to rename a column with data.columns.
+
     Raises:
-        ValueError: no column has this name. `where`: the place of the columns. `rename`: the
-            message offers data.columns.
+        ValueError: no column has this name. The message lists the columns and the nearest name.
     """
     if name not in existing:
-        # A file without a header has a row of values for names.
+        # If a file has no header, its first row of values is taken for the names; these are long.
         shown = [shorten(column, 40, placeholder="...") for column in existing[:20]]
-        alike = {normalized(column): column for column in existing}
-        nearest = get_close_matches(normalized(name), alike, n=1, cutoff=0.5)
+        by_normalized_name = {normalized(column): column for column in existing}
+        nearest = get_close_matches(normalized(name), by_normalized_name, n=1, cutoff=0.5)
         raise ValueError(
             f"no column {name!r} in {where}: it has {', '.join(shown)}"
             + (", ..." if len(existing) > len(shown) else "")
-            + (f" (nearest: {alike[nearest[0]]})" if nearest else "")
-            + (f"; name the right one with --data.columns THEIRS {name}" if rename else "")
-            + "; a file of a word and its tag on each line is named .conll" * (name == "tokens")
+            + (f" (nearest: {by_normalized_name[nearest[0]]})" if nearest else "")
+            + (f"; rename the right one with --data.columns YOUR_COLUMN {name}" if rename else "")
+            + "; a file with a word and its tag on each line needs the suffix .conll"
+            * (name == "tokens")
         )
 
 
 def column_faults(
     dataset: Dataset, columns: Mapping[str, Kinds], *, may_be_empty: bool = False
 ) -> dict[int, str]:
-    """What is wrong with a row in these columns, by the number of the row.
+    """Finds the rows whose value in one of these columns is empty or has another type.
 
-    `may_be_empty`: a list, or the text that stands for one, may be empty.
+    Args:
+        dataset: the rows.
+        columns: the columns to check, each with the types that its values may have.
+        may_be_empty: whether an empty list, or an empty text that stands for a list, is allowed.
+
+    Returns:
+        For the number of each such row (from 0), its first fault: "label is empty".
     """
     faults: dict[int, str] = {}
     for column, kinds in columns.items():
@@ -69,8 +86,8 @@ def column_faults(
 
 
 def normalized(value: Any) -> str:
-    """A value as text, without differences of case, width and spacing."""
-    if isinstance(value, Mapping):  # a key that only other rows have is None here
+    """A value as text in which differences of case, Unicode width and spacing are removed."""
+    if isinstance(value, Mapping):  # Arrow fills in None for a key that only other rows have
         value = [pair for pair in sorted(value.items()) if pair[1] is not None]
     if isinstance(value, list | tuple):
         return "\x1e".join(map(normalized, value))

@@ -1,4 +1,4 @@
-"""The data of a recipe: files or a data set of the Hub, read, renamed, split and checked."""
+"""The data of a recipe: files or a data set on the Hub, read, renamed, split and checked."""
 
 from __future__ import annotations
 
@@ -22,64 +22,83 @@ if TYPE_CHECKING:
 class Data:
     """The rows of a recipe, from files or from the Hub.
 
-    Files: JSONL, JSON (a list of objects), CSV (with semicolons or tabs too), TSV, Parquet, Arrow,
-    TXT (a file is one document, in the column `text`), CoNLL (a word a line and its tag in the last
-    column, a blank line after a sentence: `tokens`, `tags`) and YAML conversations in ChatterBot's
-    format (`source`, `target`, `category`). Files of text may be compressed by gzip, and may have
-    another encoding than UTF-8. A folder that the datasets library wrote by `save_to_disk` is read
-    too. If it has several splits, its train, validation and test are used, unless others are given.
+    These formats of files are read:
+
+    - JSONL, and JSON with a list of objects.
+    - CSV with commas, semicolons or tabs, and TSV.
+    - Parquet, and both formats of Arrow.
+    - TXT: a file is one document, in the column `text`.
+    - CoNLL: each line has a word and, in its last column, the word's tag; a blank line ends a
+      sentence. The columns are `tokens` and `tags`.
+    - YAML conversations in ChatterBot's format. The columns are `source`, `target` and `category`.
+    - A folder that `save_to_disk` of the datasets library wrote. If it has several splits, its
+      train, validation and test are used, unless other sources are set.
+
+    Text files may be compressed by gzip and may have another encoding than UTF-8.
     `package:NAME/path` is a path inside an installed package.
     """
 
     name: str | None = None
-    """A data set on the Hub; train, validation and test then name its splits. None: files."""
+    """The id of a data set on the Hub; train, validation and test are then names of its splits.
+    None: train, validation and test are files."""
     _: KW_ONLY
     config: str | None = None
-    """A subset of the Hub's data set."""
+    """The name of a subset of the data set on the Hub. None: its only or default subset."""
     revision: str | None = None
-    """A branch, tag or commit of the Hub's data set."""
+    """A branch, tag or commit of the data set on the Hub. None: its main branch."""
     train: str = "train"
-    """A split of the Hub's data set, or a file, a glob, or a folder of `save_to_disk`."""
+    """The training rows: a split of the data set on the Hub, or a file, a glob, or a folder that
+    `save_to_disk` wrote."""
     validation: str | None = None
-    """Like train; None: carved from train."""
+    """The validation rows, given like train. None: they are carved from train."""
     test: str | None = None
-    """Like train; None: carved from train if test_fraction is above 0."""
+    """The test rows, given like train. None: they are carved from train if test_fraction is above
+    0, else there is no test."""
     # Not Mapping or dict: tyro makes one flag for each key of a default of those two types, and
     # `--data.columns THEIRS OURS` would be unknown in a recipe that renames something.
     columns: MutableMapping[str, str] = field(default_factory=dict)
-    """Pairs of names: a column of the data, and what the task calls it."""
+    """Pairs of names that rename columns: the name in the data, then the name that the task
+    uses."""
     encoding: str | None = None
-    """The encoding of files that are not UTF-8, such as gb18030 or cp1252. None: told by a file's
-    bytes where they leave no doubt, with a note; else the file is refused."""
+    """The encoding of files that are not UTF-8, such as gb18030 or cp1252. None: it is detected
+    from the bytes of a file, with a note; if they leave a doubt, it is an error."""
     on_bad_row: Literal["error", "skip"] = "error"
-    """What happens to rows with an empty or unfit value in a column that the task needs, and
-    to lines of a file that are no rows. skip: they are left out of every split, counted, and the
-    first are named."""
+    """What happens if a row has an empty value or a wrong type in a column that the task needs, or
+    if a line of a file cannot be read as a row. skip: such rows are left out of every split, with
+    a note that counts them and shows the first."""
     group: str | None = None
-    """Rows with the same value here never stand in two carved splits, e.g. the id of a document."""
+    """A column such as the id of a document: rows with the same value in it are never carved into
+    different splits. None: rows with the same inputs are kept together."""
     validation_fraction: float = 0.1
-    """The share of train that becomes validation where none is given; 0: no validation."""
+    """The share of train that is carved for validation if validation is None. 0: there is no
+    validation."""
     test_fraction: float = 0.0
-    """The share of train that becomes test where none is given."""
+    """The share of train that is carved for test if test is None."""
     limit: int | None = None
-    """The most training rows, chosen by their hash: the same for every method and seed."""
+    """The largest number of training rows. They are chosen by their hash, so they are the same for
+    every method and seed. None: all rows."""
     augment: Change | None = None
-    """Adds changed copies of the training rows, which make an epoch longer. Words of the inputs are
-    deleted, swapped or blanked out; mixed: one of these is drawn for each copy."""
+    """Adds changed copies of the training rows, which makes an epoch longer: words of the inputs
+    are deleted, swapped or blanked out. mixed: one of the three is drawn for each copy. None: no
+    copies."""
     augment_copies: int = 1
-    """The most changed copies of each row."""
+    """The largest number of changed copies of each row."""
     augment_rate: float = 0.1
-    """The share of a text's words that a copy changes; at least one word."""
+    """The share of the words of a text that a copy changes, rounded to at least one word."""
     language: str | None = None
-    """The language of the texts, by its code (en, zh), for the model's card."""
+    """The code of the language of the texts (en, zh), for the model card."""
 
     def overridden(self, **changes: Any) -> Data:
-        """These data with fields changed by a user.
+        """A copy of these data with fields that a user changed.
 
-        Files as a new `train` are other data: the fields that described the old data (name, config,
-        revision, validation, test, columns, encoding, group, language) get their defaults, unless
-        they are changed too.
+        If `train` changes to other files, the fields that described the old data (name, config,
+        revision, validation, test, columns, encoding, group, language) go back to their defaults,
+        unless they are changed too. So they do if `name` changes and the old data were files: then
+        the new data are read from their split `train`.
         """
+        if changes.get("name") not in (None, self.name) and means_files(self.train):
+            changes = {"train": "train", "validation": None, "test": None} | changes
+            changes = {"columns": {}, "group": None, "encoding": None, "language": None} | changes
         train = changes.get("train", self.train)
         if train != self.train and changes.get("name") is None and means_files(train):
             fresh: dict[str, Any] = {"name": None, "config": None, "revision": None}
@@ -93,20 +112,22 @@ class Data:
         inputs: Sequence[str] | None = None,
         columns: Mapping[str, Kinds] | None = None,
     ) -> Splits:
-        """Every split, checked for all that needs no task.
+        """Reads the rows, carves the splits that have no source, and checks them.
 
         Args:
-            inputs: the columns, after renaming, that make two rows the same question. Rows are
-                carved and leaks are counted by them. None: every column of text.
-            columns: the columns, after renaming, that each row must have, and their types. None:
-                only whole lines can be bad rows.
+            inputs: the columns that a model reads, by their names after renaming. Two rows with
+                equal inputs are carved into the same split and count as a leak between splits.
+                None: every text column.
+            columns: the columns that each row must have, by their names after renaming, with the
+                types of their values. None: only lines that cannot be read are bad rows.
 
         Raises:
-            ValueError: in one line, what the user has to mend, and where.
+            ValueError: the data or a setting cannot be used. The message is one line that says
+                what is wrong, where, and what the user can do.
         """
         self._check_settings()
-        asked_for = {"train": self.train, "validation": self.validation, "test": self.test}
-        sources = {split: source for split, source in asked_for.items() if source is not None}
+        settings = {"train": self.train, "validation": self.validation, "test": self.test}
+        sources = {split: source for split, source in settings.items() if source is not None}
         notes: list[str] = []
         needed = dict(columns or {})
         if self.name is None:
@@ -121,12 +142,14 @@ class Data:
             for column in (*inputs, *needed):
                 check_column(column, names, place, rename=True)
             if group is not None:
-                check_column(group, names, f"{place}, asked for by data.group")
+                check_column(group, names, f"{place}, which data.group names")
 
         shares = {"test": self.test_fraction, "validation": self.validation_fraction}
         shares = {split: share for split, share in shares.items() if share and split not in sources}
         if self.test_fraction and "test" in sources:
-            notes.append(f"test: test_fraction={self.test_fraction:g} is not used, a test is given")
+            notes.append(
+                f"test: test_fraction={self.test_fraction:g} is not used, because data.test is set"
+            )
         carving = None
         if shares:
             parts, carving = carved(rows["train"], shares, inputs, group, notes)
@@ -145,20 +168,29 @@ class Data:
     def augmented(
         self, splits: Splits, inputs: Sequence[str], targets: Sequence[str], *, task: str, seed: int
     ) -> tuple[Dataset, tuple[str, ...]]:
-        """The training rows with the changed copies that `augment` asks for, and notes on them.
-        Nothing else changes: validation, test and baselines keep the rows of `splits`.
+        """The training rows with the changed copies that `augment` adds.
 
-        `task`: its name, for the message.
+        `splits` does not change, so validation, test and baselines see no copies.
+
+        Args:
+            splits: the splits that were loaded.
+            inputs: the columns that a model reads; their texts are changed.
+            targets: the columns that a model learns.
+            task: the name of the task, for the error message.
+            seed: the seed of the draws.
+
+        Returns:
+            The rows, and notes for the user. Without `augment`, the training rows and no notes.
 
         Raises:
-            ValueError: an input is also a target, or holds no text.
+            ValueError: a column is both an input and a target, or an input is not a text.
         """
         if self.augment is None:
             return splits.train, ()
-        if both := set(inputs) & set(targets):
+        if overlap := set(inputs) & set(targets):
             raise ValueError(
-                f"data.augment {self.augment} changes what a model reads, and {task} learns the "
-                f"same column, {', '.join(sorted(both))}: leave data.augment out"
+                f"data.augment {self.augment} changes the inputs of a model, and {task} learns the "
+                f"same column, {', '.join(sorted(overlap))}: leave data.augment out"
             )
         rows, note = augmented(
             splits.train,
@@ -173,7 +205,7 @@ class Data:
     def _rows(
         self, sources: Mapping[str, str], needed: Mapping[str, Kinds], notes: list[str]
     ) -> dict[str, Rows]:
-        """The rows of each split that has a source, with their columns renamed."""
+        """The rows of each split that has a source, with renamed columns."""
         if self.name is not None:
             rows = from_hub(self.name, self.config, self.revision, sources, notes)
         else:
@@ -204,27 +236,38 @@ class Data:
             )
         if self.augment_copies < 1:
             raise ValueError(
-                f"data: augment_copies is {self.augment_copies}; it must be at least 1, and "
-                "without augment there are none"
+                f"data: augment_copies is {self.augment_copies}; it must be at least 1; for no "
+                "copies leave data.augment out"
             )
         if self.augment is None and (self.augment_copies, self.augment_rate) != (1, 0.1):
             raise ValueError(
-                "data: augment_copies and augment_rate need --data.augment delete, swap, blank or "
-                "mixed"
+                "data: augment_copies and augment_rate have no effect without data.augment; add "
+                "--data.augment delete, swap, blank or mixed"
             )
         if self.encoding is not None:
             if self.name is not None:
-                raise ValueError("data: encoding is of files, and a data set of the Hub has none")
+                raise ValueError(
+                    f"data: encoding is {self.encoding!r}, which only files can have; for the data "
+                    f"set {self.name!r} on the Hub leave it out"
+                )
             check_encoding(self.encoding)
         if self.name is None and (self.config or self.revision):
-            raise ValueError("data: config and revision belong to a data set on the Hub; give name")
+            raise ValueError(
+                "data: config and revision are settings of a data set on the Hub; give its id as "
+                "data.name, or leave them out"
+            )
 
     def _rename(self, dataset: Dataset, source: str, notes: list[str]) -> Dataset:
         if len(set(self.columns.values())) < len(self.columns):
-            raise ValueError(f"data: columns gives one name to two columns: {dict(self.columns)}")
+            raise ValueError(
+                f"data: columns gives the same name to two columns: {dict(self.columns)}"
+            )
         for theirs in self.columns:
-            check_column(theirs, dataset.column_names, f"{source}, asked for by data.columns")
+            check_column(theirs, dataset.column_names, f"{source}, which data.columns renames")
         replaced = (set(self.columns.values()) & set(dataset.column_names)) - set(self.columns)
         for column in sorted(replaced):
-            notes.append(f"{source}: its own column {column} is left out, data.columns replaces it")
+            notes.append(
+                f"{source}: its column {column} is left out, because data.columns gives this name "
+                "to another column"
+            )
         return dataset.remove_columns(sorted(replaced)).rename_columns(dict(self.columns))

@@ -1,17 +1,17 @@
-"""The text of a file in any encoding: decoded if the encoding is certain, else refused."""
+"""Decodes a file in any encoding: if the encoding cannot be detected safely, it is an error."""
 
 from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
 
-MARKS = {  # UTF-32 first: its mark begins with that of UTF-16
+MARKS = {  # UTF-32 comes first, because its mark begins with the mark of UTF-16
     b"\xff\xfe\0\0": "utf-32",
     b"\0\0\xfe\xff": "utf-32",
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
-"""Byte order marks. Python's codecs of these names read the byte order from the mark."""
+"""Byte order marks and the codecs for them. These codecs read the byte order from the mark."""
 
 SIMPLIFIED = frozenset(
     "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年过发"
@@ -23,13 +23,14 @@ SIMPLIFIED = frozenset(
     "非则听白却界达光放强即像难且权思王象完设式色路记南品住告类求据程北边死张该交规万取拉格望觉术领"
     "共确传师观清今切院让识候带导争运评差店服质价吃买卖喜欢谢请您吗呢吧啊每快错般息问答"
 )
-"""Some 400 of the commonest characters of simplified Chinese: three in four of any modern text."""
+"""About 400 of the commonest characters of simplified Chinese. They make up about three quarters of
+the characters of a modern text."""
 TRADITIONAL = frozenset(
     "這個們來為國說時會對過發後裡種經麼學現當沒動還進樣開從實軍無與長機關點業將兩間問並應戰頭體見"
     "產話給門兒東聲員論處義幾認條氣題爾別變總電數報結務場計資許統區隊決馬書則聽卻達強難權設記類據"
     "邊張該規萬覺術領確傳師觀讓識帶導爭運評質價買賣歡謝請嗎錯無於著樂師網愛歲麗灣親寫讀語訊號"
 )
-"""The commonest characters of traditional Chinese that simplified Chinese writes differently."""
+"""Common characters of traditional Chinese that are written differently in simplified Chinese."""
 KOREAN = frozenset(
     "니는다이하을가은어지저있아습의요에고나로너해그수기입제를것한무정사인신합만야게프당까없스말서할않대리"
     "엇적들자라좋구심도마터시감주모장학분생부소트일드전안화세느과거으뭐경면컴보우각미행래했문동상용든실"
@@ -59,30 +60,32 @@ CENTRAL_LETTERS = (
     "čćđšž",
 )
 CYRILLIC_LETTERS = ("оеаинтсрвлкмдпу", "оаіниітверсклудмпя")
-"""Frequent letters only: read in another Cyrillic encoding, letters become other letters."""
+"""The frequent letters of each language. Rare letters are left out, because a text that is decoded
+with the wrong Cyrillic encoding consists of Cyrillic letters too."""
 LATIN_PUNCTUATION = frozenset("“”‘’–—…€«»°§")
 
-CERTAIN = 8
-"""The least characters beyond ASCII in a text whose encoding is taken as certain."""
-SHARE = 0.45
-"""The least share of them that is common in the language."""
-MARGIN = 0.15
-"""The least lead of this share over that of the next likeliest encoding."""
+MIN_CHARACTERS = 8
+"""The encoding of a text is certain only if the text has this many characters beyond ASCII."""
+MIN_SHARE = 0.45
+"""The encoding is certain only if at least this share of them is common in its language."""
+MIN_LEAD = 0.15
+"""The encoding is certain only if its share is larger by this much than the share of the next
+likeliest encoding."""
 SAMPLE = 20_000
-"""Bytes that are read to tell the encoding, from lines that are not ASCII."""
+"""The number of bytes, in lines that are not ASCII, that are used to detect an encoding."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Encodings of one family, and the characters that their texts mostly consist of."""
+    """A family of encodings, with the characters that are common in their texts."""
 
     encodings: tuple[str, ...]
-    """The first that decodes a text is taken."""
+    """Python's names of the encodings. The first that decodes a text is used."""
     common: tuple[frozenset[str], ...]
-    """A set for each language."""
+    """The common characters, one set for each language."""
     double_byte: bool = False
-    """Whether text of another encoding mostly cannot be decoded. A single-byte encoding decodes
-    nearly everything, which proves nothing."""
+    """Whether a text in another encoding usually fails to decode. It does in a double-byte
+    encoding; a single-byte encoding decodes nearly every file, so that success proves nothing."""
 
 
 CANDIDATES = (
@@ -110,21 +113,29 @@ CANDIDATES = (
 
 @dataclass(frozen=True)
 class Decoded:
+    """The text of a file and its encoding."""
+
     text: str
-    """Without a byte order mark."""
+    """The text without a byte order mark."""
     encoding: str | None = None
-    """None: UTF-8."""
+    """Python's name of the encoding. None: UTF-8."""
 
 
 def decode(data: bytes, name: str, encoding: str | None = None) -> Decoded:
-    """The text of the file `name`. What is valid UTF-8 is UTF-8, whatever `encoding` says.
+    """Decodes the bytes of a file.
 
-    `encoding`: that of a file that is not UTF-8. None: told by its byte order mark, or by the
-    commonest characters of the East Asian languages.
+    A file that is valid UTF-8 is decoded as UTF-8, whatever `encoding` is.
+
+    Args:
+        data: the bytes of the file.
+        name: the name of the file, for messages.
+        encoding: the encoding if the file is not UTF-8. None: it is detected from the byte order
+            mark, or from the common characters of Chinese, Japanese and Korean.
 
     Raises:
-        ValueError: in one line, the first byte that is not UTF-8, its line as the likeliest
-            encodings decode it, and the setting that takes the right one.
+        ValueError: the encoding is wrong or not certain. The message shows the first byte that is
+            not UTF-8, the line with this byte in the likeliest encodings, and the setting that
+            chooses one of them.
     """
     for mark, marked in MARKS.items():
         if data.startswith(mark):
@@ -139,30 +150,30 @@ def decode(data: bytes, name: str, encoding: str | None = None) -> Decoded:
     if encoding is not None:
         return Decoded(_decoded(data, name, encoding), encoding)
     if b"\0" in data:
-        wide = _without_mark(data)
-        if wide is not None:
-            return wide
+        decoded = _without_mark(data)
+        if decoded is not None:
+            return decoded
         place = _place(data, data.index(b"\0"))
         raise ValueError(
-            f"{name} is not text: {place}; export a spreadsheet as CSV, unpack an archive, leave "
-            "out a stray byte, or name the encoding, e.g. --data.encoding utf-16-le"
+            f"{name} is not text: {place}; export a spreadsheet as CSV, unpack an archive, remove "
+            "a stray byte, or name the encoding, e.g. --data.encoding utf-16-le"
         )
     place = _place(data, fault)
     number = data.count(b"\n", 0, fault) + 1
     line = data.split(b"\n", number)[number - 1].strip()
-    good, bad = _sequences(data)
+    good, bad = _utf8_counts(data)
     if good > 4 * bad:
         shown = _around(line.decode("utf-8", "replace"))
         raise ValueError(
-            f"{name} is UTF-8 but for {bad} broken bytes, the first is {place}: {shown}; write "
-            "these characters again, or save the file anew as UTF-8"
+            f"{name} is UTF-8 except for {bad} broken bytes, the first is {place}: {shown}; write "
+            "these characters again, or save the file again as UTF-8"
         )
     ranked = _ranked(data)
     if ranked and ranked[0].certain:
         try:
             return Decoded(data.decode(ranked[0].encoding), ranked[0].encoding)
         except UnicodeDecodeError:
-            pass  # not what the sample seemed to be
+            pass  # the rest of the file is not in the encoding of the sample
     readings: dict[str, str] = {}
     for reading in ranked:
         readings.setdefault(_around(line.decode(reading.encoding, "replace")), reading.encoding)
@@ -170,15 +181,16 @@ def decode(data: bytes, name: str, encoding: str | None = None) -> Decoded:
     raise ValueError(
         f"{name} is not UTF-8: {place}, and its encoding is not certain; --data.encoding "
         f"{first[1]} reads {first[0]}"
-        + "".join(f", {other} {shown}" for shown, other in others)
-        + "; give the one that is right, or another that Python knows"
+        + "".join(f", {other} reads {shown}" for shown, other in others)
+        + "; give the encoding that reads it right, or any other that Python knows"
     )
 
 
 def check_encoding(encoding: str) -> None:
-    """
+    """Checks that Python has a text encoding of this name.
+
     Raises:
-        ValueError: Python has no encoding of text of this name.
+        ValueError: it has none.
     """
     try:
         b"a".decode(encoding)
@@ -188,15 +200,20 @@ def check_encoding(encoding: str) -> None:
             "big5, shift_jis, euc_kr, cp1252, cp1251 or utf-16"
         ) from None
     except UnicodeError:
-        pass  # a codec, of longer units
+        pass  # the encoding exists, and one byte is too short for it
 
 
 def first_foreign_line(text: str) -> tuple[int, str]:
-    """The number of the first line that is not ASCII, and the part of it that a message shows."""
-    at = next((place for place, char in enumerate(text) if char > "\x7f"), 0)
-    start, end = text.rfind("\n", 0, at) + 1, text.find("\n", at)
+    """The number (from 1) of the first line that is not ASCII, and a part of it for a message."""
+    offset = _first_foreign(text)
+    start, end = text.rfind("\n", 0, offset) + 1, text.find("\n", offset)
     line = text[start : end if end >= 0 else None].strip()
-    return text.count("\n", 0, at) + 1, _around(line)
+    return text.count("\n", 0, offset) + 1, _around(line)
+
+
+def _first_foreign(text: str) -> int:
+    """The index of the first character beyond ASCII; 0 if there is none."""
+    return next((index for index, char in enumerate(text) if char > "\x7f"), 0)
 
 
 def _decoded(data: bytes, name: str, encoding: str) -> str:
@@ -207,7 +224,7 @@ def _decoded(data: bytes, name: str, encoding: str) -> str:
         line = before.count("\n") + 1
         raise ValueError(
             f"{name} is not {encoding}: byte 0x{data[error.start]:02x} at offset {error.start}, "
-            f"line {line}; leave data.encoding out to have the encoding told, or give another"
+            f"line {line}; give another data.encoding, or leave it out to detect the encoding"
         ) from None
 
 
@@ -217,14 +234,13 @@ def _place(data: bytes, offset: int) -> str:
 
 
 def _around(line: str) -> str:
-    """The part of a line that a message shows: around its first character beyond ASCII."""
-    at = next((place for place, char in enumerate(line) if char > "\x7f"), 0)
-    start = max(at - 15, 0)
+    """The part of a line around its first character beyond ASCII, for a message."""
+    start = max(_first_foreign(line) - 15, 0)
     part = line[start : start + 45]
     return repr("..." * (start > 0) + part + "..." * (start + 45 < len(line)))
 
 
-def _sequences(data: bytes) -> tuple[int, int]:
+def _utf8_counts(data: bytes) -> tuple[int, int]:
     """How many characters beyond ASCII are valid UTF-8, and how many bytes are not."""
     text = data.decode("utf-8", "surrogateescape")
     bad = sum("\udc80" <= char <= "\udcff" for char in text)
@@ -232,8 +248,11 @@ def _sequences(data: bytes) -> tuple[int, int]:
 
 
 def _without_mark(data: bytes) -> Decoded | None:
-    """The text of UTF-16 without a byte order mark. Text in no other encoding has zero bytes. None:
-    it is not text."""
+    """Decodes a file with zero bytes as UTF-16 without a byte order mark.
+
+    UTF-16 is tried because texts in the other encodings here have no zero bytes. None: the file
+    is not a text.
+    """
     common = ASCII | LATIN | CYRILLIC | JAPANESE | KOREAN | PUNCTUATION
     for encoding in ("utf-16-le", "utf-16-be"):
         try:
@@ -248,17 +267,21 @@ def _without_mark(data: bytes) -> Decoded | None:
 
 @dataclass(frozen=True)
 class _Reading:
+    """A sample of a file, decoded by one encoding."""
+
     encoding: str
     text: str
     share: float
+    """The share of the characters beyond ASCII that are common, see `_share`."""
     certain: bool = False
+    """Whether this is surely the encoding of the file."""
 
 
 def _ranked(data: bytes) -> list[_Reading]:
-    """The lines that are not ASCII as each candidate decodes them, the likeliest first."""
+    """The lines that are not ASCII, decoded by each candidate, with the likeliest first."""
     lines: list[bytes] = []
     size = 0
-    for line in data.split(b"\n"):  # no byte of a longer character in these encodings
+    for line in data.split(b"\n"):  # in these encodings no longer character contains this byte
         if not line.isascii():
             lines.append(line)
             size += len(line)
@@ -279,16 +302,19 @@ def _ranked(data: bytes) -> list[_Reading]:
     others = [reading.share for reading, _ in readings if reading.text != first.text]
     certain = (
         candidate.double_byte
-        and sum(char > "\x7f" for char in first.text) >= CERTAIN
-        and first.share >= SHARE
-        and first.share - max(others, default=0.0) >= MARGIN
+        and sum(char > "\x7f" for char in first.text) >= MIN_CHARACTERS
+        and first.share >= MIN_SHARE
+        and first.share - max(others, default=0.0) >= MIN_LEAD
     )
     ranked = [reading for reading, _ in readings]
     return [_Reading(first.encoding, first.text, first.share, certain), *ranked[1:]]
 
 
 def _share(text: str, candidate: Candidate) -> float:
-    """The share of the characters beyond ASCII that are common in one of the languages."""
+    """The share of the characters beyond ASCII that are common in a language of the candidate.
+
+    The language with the largest share counts.
+    """
     foreign = [
         (before, char, after)
         for before, char, after in zip(f" {text}", text, f"{text[1:]} ", strict=False)
@@ -299,11 +325,11 @@ def _share(text: str, candidate: Candidate) -> float:
         hits = 0.0
         for before, char, after in foreign:
             if candidate.double_byte and before.isascii() and after.isascii():
-                # Bytes of a Latin word that happen to decode, as in fr閏e.
+                # Bytes of a Latin word can decode to a Chinese character between letters: fr閏e.
                 hits += char in common and not (before.isalpha() and after.isalpha())
             elif char in common:
                 hits += 1
-            elif char.lower() in common:  # a capital begins a word, or stands among capitals
+            elif char.lower() in common:  # capitals are at the start of a word or among capitals
                 hits += 0.0 if before.islower() else 0.5 if before.isalpha() else 1.0
         shares.append(hits / len(foreign))
     return max(shares)

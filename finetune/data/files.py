@@ -1,4 +1,4 @@
-"""The files that a source names, and their rows as one data set."""
+"""Finds the files of a source (a path, a glob or a folder) and reads them as one data set."""
 
 from __future__ import annotations
 
@@ -21,19 +21,28 @@ from finetune.data.formats import (
     read_text,
     suffix_of,
 )
-from finetune.data.rows import BadRow, Kinds, Rows, fault_of, one_line, placed, places, refused
+from finetune.data.rows import (
+    BadRow,
+    Kinds,
+    Rows,
+    bad_rows_error,
+    fault_of,
+    one_line,
+    placed,
+    places,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 PACKAGE = "package:"
-"""What a source inside an installed package begins with."""
+"""The prefix of a source that is a path inside an installed package."""
 STATE = "state.json"
-"""The file that every folder of `Dataset.save_to_disk` holds."""
+"""The name of a file that `Dataset.save_to_disk` writes into every folder."""
 
 
 def means_files(source: str) -> bool:
-    """Whether a source is files, or a folder of the datasets library, and no name of a split."""
+    """Whether a source is files or a folder of `save_to_disk`, not the name of a split."""
     suffix = source.removesuffix(".gz").endswith(SUFFIXES)
     path = Path(source).expanduser()
     saved = (path / STATE).is_file() or saved_splits(source) is not None
@@ -41,8 +50,9 @@ def means_files(source: str) -> bool:
 
 
 def saved_splits(source: str) -> list[str] | None:
-    """The splits in a folder of `DatasetDict.save_to_disk`, each a folder in it. None: `source` is
-    no such folder.
+    """The names of the splits in a folder that `DatasetDict.save_to_disk` wrote.
+
+    Each split is a folder inside it. None: `source` is not such a folder.
 
     Raises:
         ValueError: the list of splits cannot be read.
@@ -58,12 +68,19 @@ def saved_splits(source: str) -> list[str] | None:
 
 
 def in_saved_folders(sources: Mapping[str, str], notes: list[str]) -> dict[str, str]:
-    """The sources of all splits, where some are folders of `DatasetDict.save_to_disk`: each becomes
-    the folder of its split inside. The folder of train gives validation and test too, unless they
-    have sources of their own.
+    """Replaces each folder of `DatasetDict.save_to_disk` by the folder of a split inside it.
+
+    The folder of train also gives validation and test, unless they have sources of their own.
+
+    Args:
+        sources: the source of each split.
+        notes: receives a line for each folder that says which splits are used.
+
+    Returns:
+        The source of each split.
 
     Raises:
-        ValueError: a folder without the split that it is given for.
+        ValueError: a folder does not contain the split that it is the source of.
     """
     folders = dict(sources)
     for split, source in sources.items():
@@ -72,8 +89,8 @@ def in_saved_folders(sources: Mapping[str, str], notes: list[str]) -> dict[str, 
             continue
         if split not in names:
             raise ValueError(
-                f"{source} has no split {split}, but {', '.join(names)}; give the folder of one: "
-                f"--data.{split} {Path(source, names[0]) if names else 'FILE'}"
+                f"{source} has no split {split}; its splits are {', '.join(names)}; give the "
+                f"folder of one: --data.{split} {Path(source, names[0]) if names else 'FILE'}"
             )
         used = [split]
         if split == "train":
@@ -82,7 +99,7 @@ def in_saved_folders(sources: Mapping[str, str], notes: list[str]) -> dict[str, 
         folders |= {name: str(Path(source, name)) for name in used}
         unused = [name for name in names if name not in used]
         notes.append(
-            f"{source}: {', '.join(used)} used" + f", {', '.join(unused)} not" * bool(unused)
+            f"{source}: {', '.join(used)} used" + f", {', '.join(unused)} not used" * bool(unused)
         )
     return folders
 
@@ -94,16 +111,20 @@ def from_files(
     encoding: str | None = None,
     kinds: Mapping[str, Kinds] | None = None,
 ) -> Rows:
-    """The rows of a file, a glob, or a folder of `Dataset.save_to_disk`. Rows that cannot be read
-    are in its `bad`.
+    """Reads the rows of a file, a glob, or a folder of `Dataset.save_to_disk`.
 
     Args:
-        encoding: the encoding of text that is not UTF-8. None: told by its bytes.
-        kinds: the types of columns, by their names in the files. A row with an empty value or
-            another type there is bad.
+        source: the path or glob.
+        notes: receives lines for the user about encodings and about rows that were left out.
+        encoding: the encoding of text files that are not UTF-8. None: it is detected.
+        kinds: for columns by their names in the files, the types that their values may have. A
+            row with an empty value or another type there is a bad row.
+
+    Returns:
+        The rows; those that cannot be used are in `bad`.
 
     Raises:
-        ValueError: a file cannot be read, or none of its rows.
+        ValueError: a file cannot be read, or no row of the source can be used.
     """
     import pyarrow as pa
     from datasets import Dataset
@@ -113,7 +134,7 @@ def from_files(
     files = _find(source)
     tables, row_places = [], []
     bad: list[BadRow] = []
-    decoded: dict[str, list[str]] = {}
+    detected: dict[str, list[str]] = {}
     skipped: list[str] = []
     for path, name in files:
         suffix = suffix_of(name)
@@ -122,9 +143,9 @@ def from_files(
             table, label = read_columnar(path, name, suffix), f"{name}, row"
             numbers = range(1, table.num_rows + 1)
         else:
-            text = _text(path, name, encoding, decoded) if suffix in SUFFIXES else ""
+            text = _text(path, name, encoding, detected) if suffix in SUFFIXES else ""
             label, numbered = read_text(text, name, suffix, skipped)
-            good, faults = _parted(list(numbered), kinds or {})
+            good, faults = _good_rows_and_faults(list(numbered), kinds or {})
             bad += [BadRow(placed(label, number), fault) for number, fault in faults]
             if faults and not good:
                 continue
@@ -136,9 +157,9 @@ def from_files(
         tables.append(table)
         row_places.append(places(label, numbers))
     if not tables:
-        raise ValueError(refused(bad, skippable=False))
+        raise ValueError(bad_rows_error(bad, skippable=False))
     dataset = Dataset(_joined(tables, source))
-    notes += _encodings(decoded)
+    notes += _encoding_notes(detected)
     if skipped:
         shown = "; ".join(skipped[:3]) + ("; ..." if len(skipped) > 3 else "")
         notes.append(f"{source}: left out, not text or not in a conversation: {shown}")
@@ -149,23 +170,35 @@ def from_files(
 
 
 def read_rows(source: str, notes: list[str]) -> list[Row]:
-    """The rows of files in any format that training reads.
+    """The rows of files in any format that training reads, as dictionaries.
+
+    Args:
+        source: a path, a glob or a folder, as in `from_files`.
+        notes: receives lines for the user.
 
     Raises:
-        ValueError: a row cannot be read.
+        ValueError: a file or a row cannot be read.
     """
     rows = from_files(source, notes)
     if rows.bad:
-        raise ValueError(refused(rows.bad, skippable=False))
+        raise ValueError(bad_rows_error(rows.bad, skippable=False))
     rows_read: list[Row] = rows.dataset.to_list()
     return rows_read
 
 
 def read_texts(source: str, notes: list[str]) -> list[tuple[str, str]]:
-    """The name and the text of each of these files, decoded as for training."""
-    decoded: dict[str, list[str]] = {}
-    texts = [(name, _text(path, name, None, decoded)) for path, name in _find(source)]
-    notes += _encodings(decoded)
+    """The name and the text of each file of a source, decoded as for training.
+
+    Args:
+        source: a path or a glob.
+        notes: receives a line for each encoding that was detected.
+
+    Raises:
+        ValueError: a file cannot be read or is empty, or its encoding is not certain.
+    """
+    detected: dict[str, list[str]] = {}
+    texts = [(name, _text(path, name, None, detected)) for path, name in _find(source)]
+    notes += _encoding_notes(detected)
     return texts
 
 
@@ -174,8 +207,11 @@ def _find(source: str) -> list[tuple[Path, str]]:
     if source.startswith(PACKAGE):
         package, _, inside = source.removeprefix(PACKAGE).partition("/")
         if not package.isidentifier() or not inside:
-            raise ValueError(f"{source}: write {PACKAGE}NAME/path/inside/the/package")
-        spec = importlib.util.find_spec(package)  # a top-level name: nothing is imported
+            raise ValueError(
+                f"{source} is not a path inside a package; write "
+                f"{PACKAGE}NAME/path/inside/the/package"
+            )
+        spec = importlib.util.find_spec(package)  # a top-level name is found without an import
         if spec is None or spec.submodule_search_locations is None:
             pip = package.replace("_", "-")
             raise ValueError(f"{source}: {package} is not installed; pip install {pip}")
@@ -188,19 +224,19 @@ def _find(source: str) -> list[tuple[Path, str]]:
         path = Path(source).expanduser()
         if path.is_dir():
             raise ValueError(
-                f"{source} is a folder, not one of save_to_disk; name its files, e.g. "
-                f"'{source}/*.jsonl'"
+                f"{source} is a folder, but save_to_disk of the datasets library did not write it; "
+                f"name its files, e.g. '{source}/*.jsonl'"
             )
         names = [str(path)] if path.exists() else glob.glob(str(path), recursive=True)
         files = [(Path(name), name) for name in names]
     files = sorted((path, name) for path, name in files if path.is_file())
     if not files:
-        raise ValueError(f"no file matches {source} (looked from {Path.cwd()})")
+        raise ValueError(f"no file matches {source} (relative to {Path.cwd()})")
     return files
 
 
 def _from_folder(source: str) -> Rows:
-    """The rows of a folder of `Dataset.save_to_disk`."""
+    """The rows of a folder that `Dataset.save_to_disk` wrote."""
     import datasets
     import pyarrow as pa
 
@@ -213,19 +249,19 @@ def _from_folder(source: str) -> Rows:
     return Rows(dataset, places(f"{source}, row", range(1, len(dataset) + 1)))
 
 
-def _parted(
+def _good_rows_and_faults(
     rows: Sequence[Numbered], kinds: Mapping[str, Kinds]
 ) -> tuple[list[tuple[int | None, Row]], list[tuple[int | None, str]]]:
-    """The good rows of a file and the faults of the others, each with the row's number.
+    """The good rows of a file, and the faults of the other rows, each with the row's number.
 
-    A column of `kinds` that no row has is left to the check of column names.
+    A column of `kinds` that no row has is no fault here: `check_column` reports it later.
     """
     names = {key for _, row in rows if isinstance(row, dict) for key in row}
     columns = {column: column_kinds for column, column_kinds in kinds.items() if column in names}
     good: list[tuple[int | None, Row]] = []
     faults: list[tuple[int | None, str]] = []
     for number, row in rows:
-        fault = row if isinstance(row, str) else _misfit(row, columns)
+        fault = row if isinstance(row, str) else _first_fault(row, columns)
         if isinstance(row, str) or fault:
             faults.append((number, str(fault)))
         else:
@@ -233,8 +269,11 @@ def _parted(
     return good, faults
 
 
-def _misfit(row: Row, kinds: Mapping[str, Kinds]) -> str | None:
-    """What is wrong with the first column of a row that does not have its type. None: nothing."""
+def _first_fault(row: Row, kinds: Mapping[str, Kinds]) -> str | None:
+    """What is wrong with the first value of a row that is empty or has another type.
+
+    None: all values are right.
+    """
     for column, column_kinds in kinds.items():
         if fault := fault_of(row.get(column), column_kinds):
             return f"{column} is {fault}"
@@ -249,25 +288,35 @@ def _joined(tables: list[pa.Table], source: str) -> pa.Table:
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
-        raise ValueError(f"{source}: its files do not fit together: {one_line(error)}") from None
+        raise ValueError(
+            f"{source}: its files do not fit together: {one_line(error)}; write each column with "
+            "the same type in every file"
+        ) from None
 
 
 def _distinct(rows: Rows, source: str, notes: list[str]) -> Rows:
-    """The rows of conversations, each exchange once."""
-    first: dict[tuple[str, str], int] = {}
+    """The rows of conversations without repeated exchanges (a source with its target)."""
+    first_rows: dict[tuple[str, str], int] = {}
     exchanges = zip(rows.dataset["source"], rows.dataset["target"], strict=True)
     for number, exchange in enumerate(exchanges):
-        first.setdefault(exchange, number)
-    if len(first) == len(rows.dataset):
+        first_rows.setdefault(exchange, number)
+    if len(first_rows) == len(rows.dataset):
         return rows
-    notes.append(f"{source}: {len(first)} distinct of {len(rows.dataset)} exchanges")
-    return rows.take(list(first.values()))
+    notes.append(
+        f"{source}: {len(rows.dataset)} exchanges, of which {len(first_rows)} are distinct and kept"
+    )
+    return rows.take(list(first_rows.values()))
 
 
-def _text(path: Path, name: str, encoding: str | None, decoded: dict[str, list[str]]) -> str:
-    """The text of a file, with its line ends as they are and without a byte order mark.
+def _text(path: Path, name: str, encoding: str | None, detected: dict[str, list[str]]) -> str:
+    """The text of a file, with unchanged line ends and without a byte order mark.
 
-    `decoded`: takes the encoding of a file that is not UTF-8, with a line to judge it by.
+    Args:
+        path: the file.
+        name: its name in messages.
+        encoding: the encoding if the file is not UTF-8. None: it is detected.
+        detected: if the file is not UTF-8, receives the place and the text of a line of it, under
+            the name of its encoding.
     """
     try:
         data = path.read_bytes()
@@ -280,14 +329,14 @@ def _text(path: Path, name: str, encoding: str | None, decoded: dict[str, list[s
         raise ValueError(f"{name} is empty")
     if content.encoding is not None:
         line, shown = first_foreign_line(content.text)
-        decoded.setdefault(content.encoding, []).append(f"{name}, line {line} {shown}")
+        detected.setdefault(content.encoding, []).append(f"{name}, line {line} {shown}")
     return content.text
 
 
-def _encodings(decoded: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """A note on each encoding that was told by the bytes of files."""
-    for encoding, lines in decoded.items():
-        more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
+def _encoding_notes(detected: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A note for each encoding other than UTF-8, with a line of the first file that has it."""
+    for encoding, lines in detected.items():
+        more = f" and {len(lines) - 1} more files" if len(lines) > 1 else ""
         yield (
             f"{lines[0]}{more}: read as {encoding}; if that is wrong, name the encoding: "
             "--data.encoding NAME"

@@ -1,4 +1,4 @@
-"""The file formats: each reader gives the rows of a file, numbered as a user counts them."""
+"""The readers of the file formats: each gives the rows of a file, numbered as a user counts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Numbered = tuple[int | None, Row | str]
-"""The number of a row in its file, as a user counts; and the row, or what is wrong with it."""
+"""The number of a row in its file as a user counts, and the row or else what is wrong with it."""
 
 SUFFIXES = (
     ".jsonl",
@@ -36,16 +36,27 @@ SUFFIXES = (
 
 
 def suffix_of(name: str) -> str:
-    """The suffix that tells a file's format."""
+    """The suffix of a file name that stands for its format, without `.gz`."""
     return Path(name.removesuffix(".gz")).suffix.lower()
 
 
 def read_text(
     text: str, name: str, suffix: str, skipped: list[str]
 ) -> tuple[str, Iterator[Numbered]]:
-    """The label that stands before the number of each row, and the rows of a file of text.
+    """Reads the rows of a text file.
 
-    `skipped`: takes the places of what a YAML file holds beside conversations.
+    Args:
+        text: the content of the file.
+        name: the name of the file, for messages.
+        suffix: the suffix of the file, which stands for its format.
+        skipped: receives the place of everything in a YAML file that is not in a conversation.
+
+    Returns:
+        A label that messages write before the number of a row ("mine.csv, row"), and the rows.
+
+    Raises:
+        ValueError: no reader has this suffix, or the file is not in its format. The second error
+            comes when the rows are read.
     """
     match suffix:
         case ".jsonl" | ".ndjson":
@@ -54,7 +65,7 @@ def read_text(
             return f"{name}, row", _json_list(text, name)
         case ".csv":
             header = text[:10_000].lstrip().partition("\n")[0]
-            # Where the comma is decimal, spreadsheets write semicolons.
+            # In countries with a decimal comma, spreadsheets write semicolons.
             separator = next((mark for mark in ",;\t" if mark in header), ",")
             return f"{name}, row", _table_rows(text, name, separator)
         case ".tsv":
@@ -68,33 +79,34 @@ def read_text(
     raise ValueError(f"{name}: unknown suffix {suffix!r}; known: {' '.join(SUFFIXES)}")
 
 
-class _Twice(ValueError):
-    """A JSON object has a key twice."""
+class _RepeatedKeyError(ValueError):
+    """A JSON object has the same key twice."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Row:
     """A JSON object as a row.
 
     Raises:
-        _Twice: it has a key twice.
+        _RepeatedKeyError: the object has the same key twice.
     """
     row = dict(pairs)
     if len(row) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise _Twice(f"the key {twice!r:.60} stands twice in one object; only one can count")
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise _RepeatedKeyError(f"an object has the key {repeated!r:.60} twice; remove one")
     return row
 
 
 def _json_lines(text: str) -> Iterator[Numbered]:
-    for number, line in enumerate(text.split("\n"), start=1):  # splitlines cuts inside strings
+    # Not splitlines, which also splits at line separators inside JSON strings.
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
                 row = json.loads(line, object_pairs_hook=_object)
             except json.JSONDecodeError as error:
                 fragment = short(line[error.pos : error.pos + 30])
                 yield number, f"not JSON: {error.msg} at column {error.colno}, {fragment}"
-            except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 1,000 lists
+            except (ValueError, RecursionError) as error:  # 5,000 digits, 1,000 nested lists
                 yield number, one_line(error)
             else:
                 yield number, row if isinstance(row, dict) else f"{short(row)} is not a JSON object"
@@ -104,40 +116,50 @@ def _json_list(text: str, name: str) -> Iterator[Numbered]:
     try:
         rows = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
-        lines = " (one object a line? name it .jsonl)" if error.msg == "Extra data" else ""
-        raise ValueError(f"{name}, line {error.lineno}: not JSON: {error.msg}{lines}") from None
-    except _Twice as error:
+        hint = ""
+        if error.msg == "Extra data":
+            hint = "; if each line is one object, name it .jsonl"
+        raise ValueError(f"{name}, line {error.lineno}: not JSON: {error.msg}{hint}") from None
+    except _RepeatedKeyError as error:
         if not text.lstrip().startswith("["):
             raise ValueError(f"{name}: {error}") from None
-        rows = list(_one_by_one(text))
+        rows = list(_values_and_errors(text))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name}: {one_line(error)}") from None
     if not isinstance(rows, list):
         raise ValueError(f"{name} holds {short(rows)}, not a list of objects")
     for number, row in enumerate(rows, start=1):
-        fault = str(row) if isinstance(row, _Twice) else f"{short(row)} is not a JSON object"
-        yield number, row if isinstance(row, dict) else fault
+        if isinstance(row, dict):
+            yield number, row
+        elif isinstance(row, _RepeatedKeyError):
+            yield number, str(row)
+        else:
+            yield number, f"{short(row)} is not a JSON object"
 
 
-def _one_by_one(text: str) -> Iterator[Any]:
-    """The values of a list that is valid JSON. For a value with a key that stands twice, the error
-    with its line."""
+def _values_and_errors(text: str) -> Iterator[Any]:
+    """The values of a JSON list; in place of a value with a repeated key, the error with its line.
+
+    Args:
+        text: a list in valid JSON.
+    """
     strict, plain = json.JSONDecoder(object_pairs_hook=_object), json.JSONDecoder()
     between = re.compile(r"[\s,]*")
-    at = text.index("[") + 1
-    while text[at := between.match(text, at).end()] != "]":  # type: ignore[union-attr]  # it matches
+    start = text.index("[") + 1
+    while text[start := between.match(text, start).end()] != "]":  # type: ignore[union-attr]  # it matches
         try:
-            value, end = strict.raw_decode(text, at)
-        except _Twice as error:
-            line = text.count("\n", 0, at) + 1
-            value, (_, end) = _Twice(f"{error} (line {line})"), plain.raw_decode(text, at)
+            value, end = strict.raw_decode(text, start)
+        except _RepeatedKeyError as error:
+            line = text.count("\n", 0, start) + 1
+            value = _RepeatedKeyError(f"{error} (line {line})")
+            _, end = plain.raw_decode(text, start)
         yield value
-        at = end
+        start = end
 
 
 def _table_rows(text: str, name: str, delimiter: str) -> Iterator[Numbered]:
-    csv.field_size_limit(2**31 - 1)  # the default, 128 KiB, is shorter than a document
-    # strict: else a quote that is never closed swallows the rest of the file, silently
+    csv.field_size_limit(2**31 - 1)  # the default, 128 KiB, is less than a long document has
+    # Without `strict`, a quote that is never closed would take in the rest of the file silently.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     number, header = 0, None
     while True:
@@ -148,26 +170,31 @@ def _table_rows(text: str, name: str, delimiter: str) -> Iterator[Numbered]:
             return
         except csv.Error as error:
             raise ValueError(
-                f"{name}, row {number} (to line {reader.line_num}): {error}; "
-                'a value with quotes in it is quoted and they are doubled: "say ""hi"""'
+                f"{name}, row {number} (to line {reader.line_num}): {error}; put a value that "
+                'contains quotes into quotes, and double the inner ones: "say ""hi"""'
             ) from None
         if not values:  # a blank line
             continue
         if header is None:
             header = [column.strip() for column in values]
-            twice = sorted({column for column in header if column and header.count(column) > 1})
-            if twice:
-                raise ValueError(f"{name}: column {', '.join(twice)} stands twice in its header")
+            repeated = sorted({column for column in header if column and header.count(column) > 1})
+            if repeated:
+                raise ValueError(
+                    f"{name}: its header has the column {', '.join(repeated)} twice; rename one"
+                )
         elif len(values) != len(header):
-            columns = f"{len(values)} values where the header has {len(header)} columns"
-            yield number, f"{columns}; quote a value that holds the separator"
+            yield (
+                number,
+                f"{len(values)} values, but the header has {len(header)} columns; quote a value "
+                "that contains the separator",
+            )
         else:
-            # A column without a name is a spreadsheet's empty one or a data frame's row number.
+            # A column without a name is an empty one of a spreadsheet, or a data frame's index.
             yield number, {key: value for key, value in zip(header, values, strict=True) if key}
 
 
 def _sentences(text: str, name: str) -> Iterator[Numbered]:
-    """The sentences of a CoNLL file, each numbered by the line of its first word."""
+    """The sentences of a CoNLL file. The number of each is the line of its first word."""
     words: list[str] = []
     tags: list[str] = []
     for number, line in enumerate([*text.split("\n"), ""], start=1):
@@ -179,20 +206,22 @@ def _sentences(text: str, name: str) -> Iterator[Numbered]:
             words, tags = [], []
         elif len(values) == 1:
             raise ValueError(
-                f"{name}, line {number}: {short(values[0])} alone; write a word and its tag on "
-                "each line, and a blank line after a sentence"
+                f"{name}, line {number}: {short(values[0])} has no tag; write a word and its tag "
+                "on each line, and a blank line after each sentence"
             )
-        elif values[0] != "-DOCSTART-":  # CoNLL-2003's mark of a new document
+        elif values[0] != "-DOCSTART-":  # marks a new document in CoNLL-2003
             words.append(values[0])
             tags.append(values[-1])
 
 
 def _conversations(text: str, name: str, skipped: list[str]) -> Iterator[Numbered]:
-    """Each line of a conversation with the line after it, both stripped. A pair is numbered by the
-    line of its first."""
+    """Each utterance of a conversation as `source`, with the next one as `target`, both stripped.
+
+    The number of a pair is the line of its first utterance.
+    """
     import yaml
 
-    # Nodes, not values: what is written stays (No is not False, 1984 is text) and has a line.
+    # Nodes keep each value as it is written (No is not False, 1984 is text) and know its line.
     try:
         root = yaml.compose(text, yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -211,22 +240,31 @@ def _conversations(text: str, name: str, skipped: list[str]) -> Iterator[Numbere
         if not isinstance(conversation, yaml.SequenceNode):
             skipped.append(f"{name}, line {conversation.start_mark.line + 1}")
             continue
-        before = None
+        previous = None
         for node in conversation.value:
-            line_text = node.value.strip() if isinstance(node, yaml.ScalarNode) else ""
+            utterance = node.value.strip() if isinstance(node, yaml.ScalarNode) else ""
             line = node.start_mark.line + 1
-            if not line_text or node.tag == "tag:yaml.org,2002:null":
+            if not utterance or node.tag == "tag:yaml.org,2002:null":
                 skipped.append(f"{name}, line {line}")
-                before = None
+                previous = None
                 continue
-            if before is not None:
-                yield before[0], {"source": before[1], "target": line_text, "category": category}
-            before = (line, line_text)
+            if previous is not None:
+                source_line, source = previous
+                yield source_line, {"source": source, "target": utterance, "category": category}
+            previous = (line, utterance)
 
 
 def read_columnar(path: Path, name: str, suffix: str) -> pa.Table:
-    """The table in a Parquet file or an Arrow file. Of Arrow's two formats both are read: the
-    stream, which `datasets` writes, and the file."""
+    """Reads the table of a Parquet file, or of an Arrow file in the stream or the file format.
+
+    Args:
+        path: the file. The `datasets` library writes Arrow's stream format.
+        name: the name of the file, for messages.
+        suffix: `.parquet` or `.arrow`.
+
+    Raises:
+        ValueError: the file is not in its format.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -243,15 +281,23 @@ def read_columnar(path: Path, name: str, suffix: str) -> pa.Table:
 
 
 def arrow_table(rows: Sequence[Row], places: Sequence[str]) -> pa.Table:
-    """Rows as a table, where a key that a row lacks is None. `places`: those of the rows."""
+    """Rows as an Arrow table. A key that a row does not have is None there.
+
+    Args:
+        rows: the rows.
+        places: the place of each row, for messages.
+
+    Raises:
+        ValueError: the values of a column have different types. The message names two such rows.
+    """
     import pyarrow as pa
 
-    unfit = (pa.ArrowException, OverflowError, UnicodeEncodeError)
+    conversion_errors = (pa.ArrowException, OverflowError, UnicodeEncodeError)
 
     def fits(values: list[Any]) -> bool:
         try:
             pa.array(values)
-        except unfit:
+        except conversion_errors:
             return False
         return True
 
@@ -260,16 +306,16 @@ def arrow_table(rows: Sequence[Row], places: Sequence[str]) -> pa.Table:
         values = [row.get(name) for row in rows]
         try:
             columns[name] = pa.array(values)
-        except unfit as error:
-            # Arrow does not name the row: the first whose values up to it do not fit together.
-            at = bisect_left(range(len(values)), True, key=lambda i: not fits(values[: i + 1]))
-            fault = f"{places[at]}: {name} is {short(values[at])}, "
-            kind = kind_of(values[at])
-            for before, place in zip(values[:at], places, strict=False):
-                if before not in (None, []) and kind_of(before) != kind:
+        except conversion_errors as error:
+            # Arrow does not say which row is wrong. It is the first that does not fit those before.
+            wrong = bisect_left(range(len(values)), True, key=lambda i: not fits(values[: i + 1]))
+            fault = f"{places[wrong]}: {name} is {short(values[wrong])}, "
+            kind = kind_of(values[wrong])
+            for value, place in zip(values[:wrong], places, strict=False):
+                if value not in (None, []) and kind_of(value) != kind:
                     raise ValueError(
-                        f"{fault}{kind}, but {short(before)} ({place}) is {kind_of(before)}: write "
-                        "them in one way"
+                        f"{fault}{kind}, but {short(value)} ({place}) is {kind_of(value)}; write "
+                        "all values of a column in the same type"
                     ) from None
             raise ValueError(
                 f"{fault}which does not fit the rows before it: {one_line(error)}"

@@ -1,4 +1,4 @@
-"""The rows of a split, the place of each in its file, and what is wrong with those left out."""
+"""The rows of a split, the place of each row in its file, and the rows that cannot be used."""
 
 from __future__ import annotations
 
@@ -25,26 +25,31 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a split and where each came from."""
+    """The rows of a split and the place where each was read."""
 
     dataset: Dataset
     places: pa.Table
-    """For each row its label and its number, as `places` makes them."""
+    """The place of each row in two columns, `label` and `number`, see `places`."""
     bad: tuple[BadRow, ...] = ()
     """The rows that were left out."""
 
     def take(self, rows: list[int]) -> Rows:
+        """The rows with these numbers (from 0), in this order."""
         import pyarrow as pa
 
         places = self.places.take(pa.array(rows, pa.int64()))  # an empty list has no type
         return Rows(self.dataset.select(rows), places, self.bad)
 
     def place(self, row: int) -> str:
-        """Where a row came from, as its user counts."""
+        """The place where row `row` (from 0) was read, as a message shows it."""
         return place_in(self.places, row)
 
     def without(self, faults: Mapping[int, str]) -> Rows:
-        """These rows without those that have a fault. `faults`: by the number of the row."""
+        """The rows that have no fault; the others are added to `bad`.
+
+        Args:
+            faults: for the number of each row with a fault (from 0), what is wrong with it.
+        """
         if not faults:
             return self
         bad = tuple(BadRow(self.place(row), fault) for row, fault in sorted(faults.items()))
@@ -57,11 +62,18 @@ class BadRow:
     """A row that cannot be used."""
 
     place: str
+    """The file and the number of the row in it: `mine.csv, row 12`."""
     fault: str
+    """What is wrong with the row: `label is empty`."""
 
 
 def places(label: str, numbers: Sequence[int | None]) -> pa.Table:
-    """A label and a number for each row of a file, which `placed` joins."""
+    """The places of the rows of a file, as a table that needs little memory.
+
+    Args:
+        label: the file and the unit that its rows are counted in: `mine.csv, row`.
+        numbers: the number of each row as its user counts, or None if the file is one row.
+    """
     import pyarrow as pa
 
     labels = pa.repeat(label, len(numbers)).dictionary_encode()
@@ -69,7 +81,7 @@ def places(label: str, numbers: Sequence[int | None]) -> pa.Table:
 
 
 def place_in(places: pa.Table, row: int) -> str:
-    """The place of a row, from 0, of those that `places` made."""
+    """The place of row `row` (from 0) in a table made by `places`."""
     return placed(places["label"][row].as_py(), places["number"][row].as_py())
 
 
@@ -78,48 +90,61 @@ def placed(label: str, number: int | None) -> str:
     return label if number is None else f"{label} {number}"
 
 
-SHOWN_BAD = 3
-"""Bad rows that are named; all are counted."""
+MOST_ROWS_SHOWN = 3
+"""The most bad rows that one message shows. It counts all of them."""
 
 
-def refused(bad: Sequence[BadRow], *, skippable: bool = True) -> str:
-    """A message on rows that cannot be used: the first with its fault, how many there are, and what
-    the user can do."""
+def bad_rows_error(bad: Sequence[BadRow], *, skippable: bool = True) -> str:
+    """The error message for rows that cannot be used.
+
+    Args:
+        bad: these rows, at least one. The message shows the first with its fault, and counts all.
+        skippable: whether the message proposes --data.on-bad-row skip.
+    """
     message = f"{bad[0].place}: {bad[0].fault}"
     if len(bad) > 1:
-        places = " and ".join(row.place for row in bad[1:SHOWN_BAD])
+        places = " and ".join(row.place for row in bad[1:MOST_ROWS_SHOWN])
         message += f"; {len(bad):,} bad rows in all, also {places}"
-    which = "it" if len(bad) == 1 else "them"
-    return (
-        message + f"; mend {which}" + f", or leave {which} out: --data.on-bad-row skip" * skippable
-    )
+    pronoun = "it" if len(bad) == 1 else "them"
+    skip = f", or leave {pronoun} out: --data.on-bad-row skip"
+    return f"{message}; fix {pronoun}" + skip * skippable
 
 
-def left_out(bad: Sequence[BadRow], rows: int) -> str:
-    """A note on rows that were left out. `rows`: how many rows were read, with these."""
-    shown = "; ".join(f"{row.place}: {row.fault}" for row in bad[:SHOWN_BAD])
-    more = "; ..." * (len(bad) > SHOWN_BAD)
-    return f"{len(bad):,} of {rows:,} rows left out (data.on_bad_row skip): {shown}{more}"
+def left_out_note(bad: Sequence[BadRow], row_count: int) -> str:
+    """The note on rows that were left out.
+
+    Args:
+        bad: the rows that were left out.
+        row_count: how many rows were read, including these.
+    """
+    shown = "; ".join(f"{row.place}: {row.fault}" for row in bad[:MOST_ROWS_SHOWN])
+    more = "; ..." * (len(bad) > MOST_ROWS_SHOWN)
+    return f"{len(bad):,} of {row_count:,} rows left out (data.on_bad_row skip): {shown}{more}"
 
 
 def fault_of(value: Any, kinds: Kinds) -> str | None:
-    """What is wrong with a value of a column that must hold one of these types. None: nothing."""
+    """What is wrong with a value: `empty`, or `5, not text`. None if it is right.
+
+    Args:
+        value: a value of a column.
+        kinds: the types that values of the column may have.
+    """
     if value is None or value == [] or (isinstance(value, str) and not value.strip()):
         return "empty"
     if isinstance(value, kinds):
         return None
-    wanted = kinds if isinstance(kinds, tuple) else (kinds,)
-    return f"{short(value)}, not {' or '.join(KINDS.get(kind, kind.__name__) for kind in wanted)}"
+    allowed = kinds if isinstance(kinds, tuple) else (kinds,)
+    return f"{short(value)}, not {' or '.join(KINDS.get(kind, kind.__name__) for kind in allowed)}"
 
 
 def short(value: Any) -> str:
-    """A value as messages show it, at most 60 characters."""
+    """A value as messages show it, cut to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def kind_of(value: Any) -> str:
-    """The type of a value in plain words."""
+    """The type of a value in words: `a list of text`."""
     kind = KINDS.get(type(value), type(value).__name__)
     if isinstance(value, list):
         inside = sorted({kind_of(part) for part in value if part is not None})

@@ -1,4 +1,4 @@
-"""The splits of a run: carved where they are not given, fingerprinted, checked for leaks."""
+"""The splits of a run: missing ones are carved from train, all are fingerprinted and checked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from finetune.data.columns import check_column, column_faults, column_values, normalized
-from finetune.data.rows import BadRow, Kinds, Rows, left_out, place_in, places, refused
+from finetune.data.rows import (
+    BadRow,
+    Kinds,
+    Rows,
+    bad_rows_error,
+    left_out_note,
+    place_in,
+    places,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +30,7 @@ NAMES = ("train", "validation", "test")
 
 
 def scored_split(names: Container[str]) -> str | None:
-    """The split whose scores a run reports: test, else validation. None: there is neither."""
+    """The split that a run reports scores of: test, else validation, else None."""
     return next((split for split in ("test", "validation") if split in names), None)
 
 
@@ -34,18 +42,19 @@ class Splits:
     validation: Dataset | None
     test: Dataset | None
     fingerprint: str
-    """sha256 of all rows and of how they were carved. The place and the format of the files do not
-    change it."""
+    """The SHA-256 of all rows and of how they were carved. The names, folders and formats of the
+    files do not change it."""
     hashes: dict[str, str]
-    """sha256 of the rows of each split."""
+    """The SHA-256 of the rows of each split."""
     notes: tuple[str, ...]
-    """Lines for the user: which rows were carved, left out, repeat another row, or leak."""
+    """Lines for the user about rows that were carved, were left out, are repeated, or leak from one
+    split into another."""
     places: Mapping[str, pa.Table] = field(repr=False)
-    """For each split the label and the number of each row, which `where` joins."""
+    """For each split, the place where each row was read; `where` shows it."""
     sources: Mapping[str, str] = field(repr=False)
-    """For each split the files, or the split of the Hub's data set, that it was read from."""
+    """For each split, the files that it was read from, or the name of its split on the Hub."""
     warnings: tuple[str, ...] = ()
-    """Lines for the user about what makes a score worthless."""
+    """Lines for the user about mistakes that make a score worthless."""
 
     @classmethod
     def from_rows(
@@ -58,12 +67,17 @@ class Splits:
         sources: Mapping[str, str],
         notes: Sequence[str],
     ) -> Splits:
-        """The splits of these rows, by name, with hashes, and notes on repeated rows and on leaks.
+        """Makes the splits, with their hashes and with notes on repeated rows and on leaks.
 
         Args:
-            inputs: the columns by which two rows are the same question.
-            group: the column whose value rows of two splits must not share.
-            carving: what the fingerprint says about how splits were carved.
+            rows: the rows of each split. There must be a `train`.
+            inputs: the columns that a model reads. Rows of two splits with equal inputs are a leak.
+            group: a column such as the id of a document. Rows of two splits with the same value in
+                it are a leak. None: there is no such column.
+            carving: how the splits were carved, as a part of the fingerprint. None: nothing was
+                carved.
+            sources: the files, or the name on the Hub, that each split was read from.
+            notes: lines for the user from the reading of the rows.
         """
         digests = {split: _digests(rows[split].dataset) for split in rows}
         hashes = {
@@ -84,76 +98,95 @@ class Splits:
         )
 
     def named(self) -> dict[str, Dataset]:
-        """The splits of this run, by name."""
+        """The splits that exist, by name."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         return {split: rows for split, rows in splits.items() if rows is not None}
 
     def where(self, split: str, row: int) -> str:
-        """Where row `row` (from 0) of a split came from, as its user counts: `mine.csv, row 12`.
+        """The place where row `row` (from 0) of a split was read: `mine.csv, row 12`.
 
-        Rows count from 1; a table's header is row 1, as in a spreadsheet, and a value of several
-        lines does not count twice. JSONL and YAML: lines; CoNLL: the line of the first word.
+        Rows are counted from 1. In a table the header is row 1, as in a spreadsheet, and a value
+        of several lines is in one row. In JSONL, YAML and CoNLL files the number is a line: the
+        line of the row, of the first utterance, or of the first word.
         """
         return place_in(self.places[split], row)
 
     def require(self, columns: Mapping[str, Kinds], *, may_be_empty: bool = False) -> None:
-        """Checks that every row of every split has these columns, of these types and not blank.
+        """Checks that every row of every split has values of the right types in some columns.
 
-        `may_be_empty`: a list, or the text that stands for one, may be empty.
+        Args:
+            columns: the columns, each with the types that its values may have. A blank text and an
+                empty list are errors too.
+            may_be_empty: whether an empty list, or an empty text that stands for a list, is
+                allowed.
 
         Raises:
-            ValueError: the first row with a fault: its file, row, column and value; and how many
-                such rows there are.
+            ValueError: a column is missing or a row is wrong. The message names the file, row,
+                column and value of the first wrong row, and counts all.
         """
         bad: list[BadRow] = []
-        rows = 0
+        row_count = 0
         for split, dataset in self.named().items():
-            rows += len(dataset)
+            row_count += len(dataset)
             for column in columns:
                 place = f"{split} ({self.sources[split]})"
                 check_column(column, dataset.column_names, place, rename=True)
             faults = column_faults(dataset, columns, may_be_empty=may_be_empty)
             bad += [BadRow(self.where(split, row), fault) for row, fault in sorted(faults.items())]
         if bad:
-            raise ValueError(refused(bad, skippable=not may_be_empty and len(bad) < rows))
+            skippable = not may_be_empty and len(bad) < row_count
+            raise ValueError(bad_rows_error(bad, skippable=skippable))
 
     def disagreements(
         self, inputs: Sequence[str], targets: Sequence[str], *, ordered: bool = True
     ) -> tuple[str, ...]:
-        """A note on training rows whose input also stands with another target in train.
+        """A note on training rows that have equal inputs but different targets.
 
-        `ordered`: False for targets that are sets of labels, whose order means nothing.
+        Args:
+            inputs: the columns that a model reads.
+            targets: the columns that a model learns.
+            ordered: whether the order inside a target matters. It does not in a set of labels.
+
+        Returns:
+            One note, or none if there are no such rows.
         """
         answers: list[Any] = list(zip(*column_values(self.train, targets), strict=True))
-        # \w+ finds names of labels, not words: 科学 and 学科 are two labels of two characters.
+        # \w+ finds the names of labels: 科学 and 学科 are two labels, although they have the same
+        # characters.
         answers = [
             normalized(answer) if ordered else sorted(re.findall(r"\w+", normalized(answer)))
             for answer in answers
         ]
-        first: dict[bytes, int] = {}
-        other: dict[bytes, int] = {}  # the first row that disagrees with the first
+        first_rows: dict[bytes, int] = {}
+        disagreeing: dict[bytes, int] = {}  # the first row with another answer than the first row
         keys = _keys(self.train, inputs)
         for row, key in enumerate(keys):
-            if answers[first.setdefault(key, row)] != answers[row]:
-                other.setdefault(key, row)
-        if not other:
+            if answers[first_rows.setdefault(key, row)] != answers[row]:
+                disagreeing.setdefault(key, row)
+        if not disagreeing:
             return ()
-        count = sum(key in other for key in keys)
-        key, row = next(iter(other.items()))
-        places = f"{self.where('train', first[key])} and {self.where('train', row)}"
+        count = sum(key in disagreeing for key in keys)
+        key, row = next(iter(disagreeing.items()))
+        places = f"{self.where('train', first_rows[key])} and {self.where('train', row)}"
         return (
-            f"train: {count:,} of {len(keys):,} rows have an input that also stands with another "
-            f"value of {', '.join(targets)}, e.g. {places}",
+            f"train: {count:,} of {len(keys):,} rows have an input that another row has with "
+            f"another value of {', '.join(targets)}, e.g. {places}",
         )
 
 
 def without_bad_rows(
     splits: Mapping[str, Rows], needed: Mapping[str, Kinds], notes: list[str], *, skip: bool
 ) -> dict[str, Rows]:
-    """The splits without the rows that could not be read or have a fault in a needed column.
+    """The splits without bad rows: rows that cannot be read, or have a fault in a needed column.
+
+    Args:
+        splits: the rows of each split.
+        needed: the columns that each row must have, with the types of their values.
+        notes: receives a line for each split that has bad rows.
+        skip: whether bad rows are left out. Without it they are an error.
 
     Raises:
-        ValueError: there are such rows, and `skip` is false or a split has no others.
+        ValueError: there are bad rows, and `skip` is false or all rows of a split are bad.
     """
     good = {}
     for split, rows in splits.items():
@@ -162,13 +195,13 @@ def without_bad_rows(
     bad = [row for rows in good.values() for row in rows.bad]
     emptied = [rows.bad for rows in good.values() if not len(rows.dataset)]
     if emptied and skip:
-        raise ValueError(refused(emptied[0], skippable=False))
+        raise ValueError(bad_rows_error(emptied[0], skippable=False))
     if bad and not skip:
-        raise ValueError(refused(bad, skippable=not emptied))
+        raise ValueError(bad_rows_error(bad, skippable=not emptied))
     for split, rows in good.items():
         if rows.bad:
             count = len(rows.dataset) + len(rows.bad)
-            notes.append(f"{split}: {left_out(rows.bad, count)}")
+            notes.append(f"{split}: {left_out_note(rows.bad, count)}")
     return good
 
 
@@ -179,14 +212,27 @@ def carved(
     group: str | None,
     notes: list[str],
 ) -> tuple[dict[str, Rows], dict[str, Any]]:
-    """The training rows less those that become other splits, these splits, and for the fingerprint
-    how they were carved. `shares`: the share of the rows that each becomes.
+    """Carves splits out of the training rows.
+
+    Rows are chosen by a hash of their inputs or of their group. A single document is cut at line
+    ends instead.
+
+    Args:
+        train: the rows to carve from.
+        shares: the splits to carve, with the share of the rows that each gets.
+        inputs: the columns that a model reads. Rows with equal inputs get into the same split.
+        group: a column that takes the place of `inputs`. None: there is none.
+        notes: receives a line for each split.
+
+    Returns:
+        The carved splits and the rest as `train`, and a description of the carving for the
+        fingerprint.
 
     Raises:
-        ValueError: a split would be empty, or a row has no group.
+        ValueError: a split would be empty, or a row has no value of `group`.
     """
-    first = list(train.dataset[0].values())
-    if len(train.dataset) == 1 and len(first) == 1 and isinstance(first[0], str):
+    first_row = list(train.dataset[0].values())
+    if len(train.dataset) == 1 and len(first_row) == 1 and isinstance(first_row[0], str):
         return _cut_document(train, shares, notes), {**shares, "by": ["tail"]}
     by = list(inputs) if group is None else [group]
     if group is not None:
@@ -195,7 +241,7 @@ def carved(
 
 
 def limited(train: Rows, limit: int, notes: list[str]) -> Rows:
-    """At most `limit` of the rows, those with the lowest digests."""
+    """At most `limit` of the rows, in their order: those with the smallest hashes."""
     if limit >= len(train.dataset):
         return train
     digests = _digests(train.dataset)
@@ -207,7 +253,7 @@ def limited(train: Rows, limit: int, notes: list[str]) -> Rows:
 def _carve(
     rows: Rows, shares: Mapping[str, float], by: Sequence[str], notes: list[str]
 ) -> dict[str, Rows]:
-    """Parts of the rows by the hash of some columns: equal values are always in the same part."""
+    """Divides rows by the hash of the columns `by`: equal values are always in the same part."""
     parts: dict[str, list[int]] = {split: [] for split in ("train", *shares)}
     keys = _keys(rows.dataset, by)
     for row, key in enumerate(keys):
@@ -225,9 +271,10 @@ def _carve(
         if not members:
             fractions = ", ".join(f"{name}_fraction={share:g}" for name, share in shares.items())
             raise ValueError(
-                f"data: no row is left for {split}: {len(keys)} rows hold {len(set(keys))} "
-                f"different values of {columns}, carved by hash at {fractions}; give a file for "
-                "each split (--data.validation FILE), more rows, or another fraction (0: no split)"
+                f"data: no row is left for {split}: the {len(keys)} rows have {len(set(keys))} "
+                f"different values of {columns}, carved by their hash with {fractions}; give a "
+                "file for each split (--data.validation FILE), more rows, or another fraction (0: "
+                "no split)"
             )
         if split in shares:
             notes.append(
@@ -237,7 +284,7 @@ def _carve(
 
 
 def _cut_document(rows: Rows, shares: Mapping[str, float], notes: list[str]) -> dict[str, Rows]:
-    """A single document cut at line ends: train, then validation, then test."""
+    """Cuts a single document at line ends, in the order train, validation, test."""
     from datasets import Dataset
 
     (column,) = rows.dataset.column_names
@@ -245,13 +292,13 @@ def _cut_document(rows: Rows, shares: Mapping[str, float], notes: list[str]) -> 
     place = rows.place(0)
     parts = {"train": rows}
     stop = len(document)
-    for split, share in shares.items():  # test comes first: it is the end of the document
+    for split, share in shares.items():  # test is the first here and the end of the document
         target = stop - round(share * len(document))
         start = document.rfind("\n", 0, target) + 1 or document.find("\n", target) + 1
         if not document[start:stop].strip() or not document[:start].strip():
             raise ValueError(
-                f"{place}: one document of {len(document)} characters has no line end at which "
-                f"{split} could be cut off; give --data.{split} FILE, or --data.{split}-fraction 0"
+                f"{place}: one document of {len(document)} characters has no line end where "
+                f"{split} could begin; give --data.{split} FILE, or --data.{split}-fraction 0"
             )
         line = document.count("\n", 0, start) + 1
         parts[split] = Rows(
@@ -260,7 +307,7 @@ def _cut_document(rows: Rows, shares: Mapping[str, float], notes: list[str]) -> 
         )
         notes.append(
             f"{split}: {stop - start} of the {len(document)} characters of {place}, from line "
-            f"{line}: a single document is cut, not hashed"
+            f"{line}, because a single document is cut and not carved by a hash"
         )
         stop = start
     parts["train"] = Rows(Dataset.from_dict({column: [document[:stop]]}), rows.places)
@@ -270,10 +317,13 @@ def _cut_document(rows: Rows, shares: Mapping[str, float], notes: list[str]) -> 
 def _check_groups(rows: Rows, group: str) -> None:
     for row, value in enumerate(column_values(rows.dataset, [group])[0]):
         if not normalized(value):
-            raise ValueError(f"{rows.place(row)}: {group}, the group of a row, is empty")
+            raise ValueError(
+                f"{rows.place(row)}: {group} is empty; data.group needs a value in every row"
+            )
 
 
 def _repeats(digests: Mapping[str, list[bytes]]) -> Iterator[str]:
+    """A note for each split that has rows more than once."""
     for split, rows in digests.items():
         repeats = len(rows) - len(set(rows))
         if repeats:
@@ -281,21 +331,21 @@ def _repeats(digests: Mapping[str, list[bytes]]) -> Iterator[str]:
 
 
 def _same_rows(digests: Mapping[str, list[bytes]]) -> Iterator[str]:
-    """A warning for two splits of the same rows, in whatever order."""
+    """A warning for each two splits that have the same rows, in the same or another order."""
     for split, other in combinations(digests, 2):
         if sorted(digests[split]) == sorted(digests[other]):
             yield (
-                f"{split} and {other} are the same {len(digests[split]):,} rows: a score on "
+                f"{split} and {other} are the same {len(digests[split]):,} rows, so a score on "
                 f"{other} says nothing; give another file for one of them"
             )
 
 
 def _leaks(splits: Mapping[str, Rows], inputs: Sequence[str], group: str | None) -> Iterator[str]:
-    """Notes on rows whose inputs, or whose group, are also in an earlier split."""
-    by = {"inputs also stand": inputs}
+    """Notes on rows with inputs, or a group, that rows of an earlier split have too."""
+    columns_of_notes = {"inputs are also": inputs}
     if group is not None:
-        by[f"rows have a {group} that also stands"] = [group]
-    for what, columns in by.items():
+        columns_of_notes[f"rows have a {group} that is also"] = [group]
+    for what, columns in columns_of_notes.items():
         keys = {split: _keys(splits[split].dataset, columns) for split in NAMES if split in splits}
         for source, split in combinations(keys, 2):
             leaks = len(list(filter(set(keys[source]).__contains__, keys[split])))
@@ -304,7 +354,7 @@ def _leaks(splits: Mapping[str, Rows], inputs: Sequence[str], group: str | None)
 
 
 def _keys(dataset: Dataset, columns: Sequence[str]) -> list[bytes]:
-    """A digest for each row; equal for rows that differ only in case, width or spacing."""
+    """A hash of some columns for each row. Case, Unicode width and spacing do not change it."""
     return [
         hashlib.sha256("\x1f".join(map(normalized, values)).encode()).digest()
         for values in zip(*column_values(dataset, columns), strict=True)
@@ -312,7 +362,7 @@ def _keys(dataset: Dataset, columns: Sequence[str]) -> list[bytes]:
 
 
 def _digests(dataset: Dataset) -> list[bytes]:
-    """A digest for each row, of all its columns; their order does not matter."""
+    """A hash of all columns for each row. The order of the columns does not change it."""
     return [
         hashlib.sha256(
             json.dumps(row, sort_keys=True, ensure_ascii=False, default=repr).encode()

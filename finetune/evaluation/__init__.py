@@ -1,1 +1,1 @@
-"""Per-example statistics, the scores they add up to, and the floors beside them."""
+"""Evaluation: the scores of a split, from statistics of each example."""

@@ -1,8 +1,8 @@
-"""Loss by available context: of how much that stands before a token a model makes use.
+"""Loss by available context: how many of the tokens before a token the model makes use of.
 
-The same tokens are predicted from exactly their last k tokens, for each k, with nothing before them
-(after Khandelwal et al. 2018, "Sharp Nearby, Fuzzy Far Away"). A recurrent model starts from an
-empty state, a soft prompt stands in front as always.
+The same tokens are predicted from exactly the k tokens before them, for each k (after Khandelwal et
+al. 2018, "Sharp Nearby, Fuzzy Far Away"). A recurrent model starts from an empty state. A soft
+prompt stands before the k tokens.
 """
 
 from __future__ import annotations
@@ -24,34 +24,43 @@ if TYPE_CHECKING:
 
 BATCH_TOKENS = 16_384
 BATCH_ROWS = 256
-"""A batch holds so many tokens and rows at most: of short rows it is the logits that fill memory,
-the whole vocabulary for each."""
+"""The most tokens and the most rows of a batch. Short rows need a limit of their own, because each
+has logits of the whole vocabulary."""
 
 
 @dataclass(frozen=True)
 class ContextLoss:
+    """The loss of some tokens of a split, for each number of tokens before them."""
+
     contexts: tuple[int, ...]
-    """Ascending."""
-    nats: np.ndarray  # (contexts, positions)
+    """The numbers of tokens that the model reads, ascending."""
+    nats: np.ndarray
+    """The loss of each predicted token, (contexts, positions)."""
     candidates: int
-    """Tokens of the split that have the longest context; the positions are evenly spaced there."""
+    """The number of tokens with the longest context before them. The predicted tokens are evenly
+    spaced among them."""
     tokens: str
-    """Hash of the tokens that were predicted and read: equal where models were asked the same."""
+    """A hash of all tokens that were read and predicted. Equal hashes: the models predicted the
+    same tokens."""
 
     @property
     def means(self) -> list[float]:
-        """Nats a token at each context."""
+        """The mean loss at each context, in nats a token."""
         return [float(mean) for mean in self.nats.mean(1)]
 
     @property
     def errors(self) -> list[float]:
-        """Standard errors of the means."""
+        """The standard error of each mean."""
         return [_standard_error(nats) for nats in self.nats]
 
     @property
     def gained(self) -> tuple[float, float]:
-        """Nats a token that the longest context saves over the shortest, and its standard error,
-        which is that of the differences at each position: far less than that of either mean."""
+        """How much less the loss is with the longest context than with the shortest, in nats a
+        token; and the standard error of that difference.
+
+        The error is that of the differences at each position, and so far smaller than the errors of
+        the two means.
+        """
         saved = self.nats[0] - self.nats[-1]
         return float(saved.mean()), _standard_error(saved)
 
@@ -61,24 +70,35 @@ class Curve:
     """A run's loss by available context."""
 
     name: str
+    """The name of the run."""
     split: str
+    """The name of the split."""
     fingerprint: str
     """A hash of the split's rows."""
     loss: ContextLoss
 
 
 def check_context(prepared: Prepared, contexts: Sequence[int], positions: int) -> None:
-    """Raises: ValueError where `context_loss` could not honour them, in one line."""
+    """Checks what `context_loss` will compute.
+
+    Args:
+        prepared: The run.
+        contexts: The numbers of tokens that the model reads.
+        positions: The number of tokens that it predicts.
+
+    Raises:
+        ValueError: The task is not `LanguageModeling`, or a number is too small or too large.
+    """
     task, shape = prepared.recipe.task, prepared.shape
     if not task.whole_documents:
         raise ValueError(
-            f"--context is for runs of LanguageModeling, this one's task is {type(task).__name__}: "
-            "what stands before its tokens is not all of one kind, but prompt and answer, or spans"
+            f"--context needs a run of LanguageModeling, and the task of this run is "
+            f"{type(task).__name__}, which does not predict every token from the text before it"
         )
     if min(contexts) < 1:
-        raise ValueError(f"--context {min(contexts)}: at least 1, the token before")
+        raise ValueError(f"--context {min(contexts)}: it must be at least 1, the token before")
     if positions < 2:
-        raise ValueError(f"--positions {positions}: at least 2, for a standard error")
+        raise ValueError(f"--positions {positions}: it must be at least 2, for a standard error")
     if shape.max_tokens is not None and max(contexts) > shape.max_tokens:
         soft = f" beside its {shape.prompt_tokens} virtual ones" if shape.prompt_tokens else ""
         raise ValueError(
@@ -95,10 +115,17 @@ def context_loss(
 ) -> ContextLoss:
     """The model's loss on the same tokens at each context.
 
-    `positions`: how many tokens, evenly spaced among those that have the longest context before
-    them in their own document, whose end-of-text in front counts; all, where they are fewer.
+    Args:
+        prepared: The run.
+        split: The name of the split.
+        accelerator: The device and the precision.
+        contexts: The numbers of tokens that the model reads.
+        positions: The number of tokens that it predicts. They are evenly spaced among the tokens
+            that have the longest context before them in their own document, where the end-of-text
+            token before the document counts. If there are fewer, all are predicted.
 
-    Raises: ValueError where there are not two such tokens.
+    Raises:
+        ValueError: There are fewer than two such tokens.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -129,7 +156,11 @@ def context_loss(
 
 
 def _windows(encoded: Encoded, longest: int, positions: int) -> tuple[np.ndarray, int]:
-    """Each position's token behind the `longest` before it, and how many could be chosen from."""
+    """The predicted tokens, each behind the tokens before it.
+
+    Returns:
+        The rows, (positions, longest + 1), and the number of tokens from which they were chosen.
+    """
     documents = list(_documents(encoded))
     counts = np.array([max(0, len(ids) - longest) for ids in documents])
     ends = counts.cumsum()
@@ -137,10 +168,10 @@ def _windows(encoded: Encoded, longest: int, positions: int) -> tuple[np.ndarray
     if candidates < 2:
         raise ValueError(
             f"--context {longest}: the longest document has {max(map(len, documents)) - 1} tokens, "
-            "so there are not two that have so many before them"
+            "so fewer than two tokens have so many before them; lower --context"
         )
     count = min(positions, candidates)
-    # The middle of each of `count` equal stretches.
+    # The candidates are divided into `count` equal parts. The middle of each is chosen.
     chosen = (2 * np.arange(count) + 1) * candidates // (2 * count)
     rows = np.empty((count, longest + 1), dtype=np.int64)
     for number, (place, document) in enumerate(
@@ -152,8 +183,10 @@ def _windows(encoded: Encoded, longest: int, positions: int) -> tuple[np.ndarray
 
 
 def _documents(encoded: Encoded) -> Iterator[list[int]]:
-    """Token ids, the end-of-text in front included: in the rows of a document, which overlap, every
-    token but the first is a label once."""
+    """The token ids of each document, with the end-of-text token before it.
+
+    The rows of a document overlap, but every token but the first is a label exactly once.
+    """
     columns = (encoded.rows[name] for name in ("row", "input_ids", "labels"))
     for _, rows in groupby(zip(*columns, strict=True), key=lambda row: row[0]):
         (_, first, labels), *others = rows
@@ -162,4 +195,5 @@ def _documents(encoded: Encoded) -> Iterator[list[int]]:
 
 
 def _standard_error(values: np.ndarray) -> float:
+    """The standard error of the mean."""
     return float(values.std(ddof=1) / len(values) ** 0.5)

@@ -1,4 +1,4 @@
-"""The pass over a split without gradients."""
+"""The pass over a split without gradients, for evaluation and for `predict`."""
 
 from __future__ import annotations
 
@@ -26,30 +26,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SingleProcess:
-    """What a pass asks of an accelerator, in one process that trains nothing.
+    """The part of an `Accelerator` that a pass needs, for one process that does not train.
 
-    All `Accelerator`s of a process share one state: a new one would change the device and the
-    precision of a training run that is going on, or keep those of a run before it.
+    All `Accelerator`s of a process share one state. A new one would change the device and the
+    precision of a training run in progress, or keep those of an earlier run.
     """
 
     device: torch.device
+    """The device of the model."""
     dtype: torch.dtype | None = None
-    """The type that autocast computes in. None: no autocast."""
+    """The data type of autocast. None: no autocast."""
     num_processes: ClassVar[int] = 1
     process_index: ClassVar[int] = 0
 
     @classmethod
     def of(cls, training: TrainingArguments) -> SingleProcess:
-        """On the device and in the precision of a run with these arguments."""
+        """The device and the precision of a run with these arguments."""
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         device = None if training.use_cpu else accelerator
         dtype = torch.bfloat16 if training.bf16 else torch.float16 if training.fp16 else None
         return cls(device or torch.device("cpu"), dtype)
 
     def autocast(self) -> AbstractContextManager[Any]:
+        """A context in which the model computes in `dtype`."""
         return nullcontext() if self.dtype is None else torch.autocast(self.device.type, self.dtype)
 
     def reduce(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes: with one process, the tensor itself."""
         return tensor
 
 
@@ -62,11 +65,22 @@ def collect(
     *,
     batch_size: int,
 ) -> Any:
-    """The objective's results of every example, typed as `objective.results` gives them.
+    """The results of every example of a split.
 
-    The model is left in evaluation mode. Several processes each read a share of the batches, and
-    every process gets the results of all. Nothing of the model is prepared by `accelerator`, so
-    that a pass before training leaves it as it was.
+    Each of several processes reads a share of the batches, and gets the results of all. The model
+    is left in evaluation mode. The accelerator does not prepare it, so a pass before training
+    changes nothing else.
+
+    Args:
+        model: The model, on the device of the accelerator.
+        collate: Makes a batch of rows: `batching.Collate`.
+        accelerator: The device, the precision and the processes.
+        objective: The objective, whose `collect` reads each batch.
+        encoded: The split.
+        batch_size: The number of rows that a process reads at once.
+
+    Returns:
+        The results, of the class that `objective.results` returns.
     """
     model.eval()
     results: Any = objective.results(encoded)
@@ -86,9 +100,10 @@ def collect(
 def _batches(
     encoded: Encoded, accelerator: Accelerator | SingleProcess, batch_size: int, config: Any
 ) -> Iterator[tuple[list[int], dict[str, Any]]]:
-    """This process's batches of row numbers; where rows are consecutive, with the state so far.
+    """The batches of this process: row numbers, and the carried state if rows are consecutive.
 
-    Long rows come first, so that little is padded; every process has as many batches.
+    Long rows come first, so that there is little padding. Every process has the same number of
+    batches; blank rows fill them.
     """
     lengths = [len(ids) for ids in encoded.rows["input_ids"]]
     streams = [[row] for row in range(len(lengths))]
@@ -98,8 +113,9 @@ def _batches(
     streams.sort(key=lambda rows: (len(rows), lengths[rows[0]]), reverse=True)
     processes = accelerator.num_processes
     for start in range(0, len(streams), batch_size * processes):
-        together = streams[start : start + batch_size * processes]
-        mine = together[accelerator.process_index :: processes]
+        all_streams = streams[start : start + batch_size * processes]
+        own_streams = all_streams[accelerator.process_index :: processes]
         state = {"past_key_values": LSTMState(config)} if encoded.consecutive else {}
-        for step in range(len(together[0])):
-            yield [rows[step] if step < len(rows) else BLANK for rows in mine] or [BLANK], state
+        for step in range(len(all_streams[0])):
+            numbers = [rows[step] if step < len(rows) else BLANK for rows in own_streams]
+            yield numbers or [BLANK], state

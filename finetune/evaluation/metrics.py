@@ -1,7 +1,7 @@
-"""The text scores as `evaluate` metrics, without the Hub.
+"""The scores of generated texts as metrics of Hugging Face's `evaluate`, without the Hub.
 
-Use a class, `ChrF().compute(predictions=..., references=...)`, or load this file, or a copy of it:
-`evaluate.load(FILE)` gives all text scores, `evaluate.load(FILE, "rougeL")` the one.
+Use a class, `ChrF().compute(predictions=..., references=...)`. Or load this file, or a copy of it:
+`evaluate.load(FILE)` gives all text scores, and `evaluate.load(FILE, "rougeL")` gives ROUGE-L.
 """
 
 from __future__ import annotations
@@ -15,11 +15,17 @@ import evaluate
 
 from finetune.scores.text import TEXT_SCORES
 
-# evaluate.load reads the imports above line by line, and takes the first class below.
+# evaluate.load reads the imports above line by line, and uses the first class below.
 
 
 class TextMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no types
-    """All text scores, or the one that `config_name` names; references are strings or lists."""
+    """All scores of generated texts, or the one that `config_name` names.
+
+    The references of a prediction are a string or a list of strings.
+
+    Raises:
+        ValueError: `config_name` is not the name of a score.
+    """
 
     names: ClassVar[tuple[str, ...]] = tuple(TEXT_SCORES)
 
@@ -30,7 +36,10 @@ class TextMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no ty
         super().__init__(config_name, num_process=num_process, **kwargs)
 
     def _build_data_dir(self) -> str:
-        """Where a run of several processes gathers its examples; one process makes no folder."""
+        """The folder in which several processes gather their examples.
+
+        One process needs none, and this creates none.
+        """
         if self.keep_in_memory:
             return os.path.join(self._data_dir_root, self.name, self.config_name)
         return str(super()._build_data_dir())
@@ -64,16 +73,24 @@ class TextMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate ships no ty
 
 
 class ChrF(TextMetric):
+    """chrF of generated texts."""
+
     names = ("chrf",)
 
 
 class Bleu(TextMetric):
+    """BLEU of generated texts."""
+
     names = ("bleu",)
 
 
 class Rouge(TextMetric):
+    """ROUGE-1, ROUGE-2 and ROUGE-L of generated texts."""
+
     names = ("rouge1", "rouge2", "rougeL")
 
 
 class ExactMatch(TextMetric):
+    """The percentage of generated texts that equal a reference."""
+
     names = ("exact_match",)

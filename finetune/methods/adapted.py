@@ -19,11 +19,14 @@ WeightNames = Collection[str]
 
 @dataclass(frozen=True)
 class Adapted:
+    """A model whose trained weights are chosen."""
+
     model: PreTrainedModel | PeftModel
     trained: tuple[str, ...]
-    """The names in `model.named_parameters()` that train."""
+    """The names of the weights that train, as in `model.named_parameters()`."""
     summary: tuple[str, ...]
-    """Lines for the user: what was matched, how much trains, how far backward runs."""
+    """Lines for the user: the weights that a selector matched, the share of the weights that train,
+    and the blocks that the backward pass goes through."""
 
     @classmethod
     def of(
@@ -32,7 +35,12 @@ class Adapted:
         matched: Iterable[str],
         always: WeightNames = (),
     ) -> Adapted:
-        """Reads from the model itself which weights train.
+        """Describes a model whose `requires_grad` flags say which weights train.
+
+        Args:
+            model: the model.
+            matched: lines for the user from the method.
+            always: names of weights that the checkpoint did not contain.
 
         Raises:
             ValueError: no weight trains.

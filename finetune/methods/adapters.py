@@ -1,4 +1,4 @@
-"""What all adapters of PEFT share: the frozen model inside, and the modules saved whole."""
+"""Wraps a frozen model in an adapter of PEFT, with the modules that are trained and saved whole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 LABEL_TASK_TYPES = {"ForSequenceClassification": "SEQ_CLS", "ForTokenClassification": "TOKEN_CLS"}
-"""PEFT's task types for the heads that give labels."""
+"""PEFT's task types for the heads that predict labels."""
 
 
 def peft_task_type(model: PreTrainedModel) -> str | None:
@@ -27,7 +27,12 @@ def peft_task_type(model: PreTrainedModel) -> str | None:
 
 
 def wrap(model: PreTrainedModel, config: PeftConfig, always: WeightNames) -> PeftModel:
-    """The model, frozen, inside the adapter of `config`.
+    """Freezes the model and wraps it in an adapter.
+
+    Args:
+        model: the model, which is changed in place.
+        config: PEFT's config of the adapter.
+        always: names of weights that the checkpoint did not contain; they train too.
 
     Raises:
         ValueError: PEFT cannot save the weights `always` beside this adapter.
@@ -47,9 +52,14 @@ def wrap(model: PreTrainedModel, config: PeftConfig, always: WeightNames) -> Pef
 
 
 def adapted(model: PeftModel, lines: Iterable[str], always: WeightNames) -> Adapted:
-    """The wrapped model with the method's own `lines`, and a line for the modules saved whole.
+    """Describes a model that `wrap` made.
 
-    PEFT trains and saves whole modules: new ones, and the head of every classifier.
+    PEFT trains and saves some modules whole: new ones, and the head of every classifier.
+
+    Args:
+        model: the wrapped model.
+        lines: lines for the user from the method.
+        always: names of weights that the checkpoint did not contain.
     """
     from peft.utils import ModulesToSaveWrapper
 
@@ -60,7 +70,11 @@ def adapted(model: PeftModel, lines: Iterable[str], always: WeightNames) -> Adap
 
 
 def _modules_to_save(model: PreTrainedModel, always: WeightNames) -> list[str] | None:
-    """The largest modules that hold only `always` weights: PEFT trains and saves modules."""
+    """The largest modules whose weights are all in `always`. PEFT trains and saves whole modules.
+
+    Raises:
+        ValueError: a weight in `always` is in no such module.
+    """
     names: list[str] = []
     for name, module in model.named_modules():
         weights = {weight for weight, _ in module.named_parameters(prefix=name)}

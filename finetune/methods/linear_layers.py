@@ -1,4 +1,4 @@
-"""Small weights beside the linear layers of a frozen model, through PEFT: LoRA and IA3."""
+"""LoRA and IA3: PEFT adds small weights to the linear layers of a frozen model."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 _KEYS_AND_VALUES = (
     *("k", "v", "k_proj", "v_proj", "k_lin", "v_lin", "key", "value", "key_proj", "value_proj"),
-    *("c_attn", "qkv", "qkv_proj", "query_key_value", "Wqkv", "in_proj"),  # and the query
+    *("c_attn", "qkv", "qkv_proj", "query_key_value", "Wqkv", "in_proj"),
 )
-"""The names of the layers that project to keys and values."""
+"""Names of the layers that project to keys and values. Those of the last line project to queries
+too."""
 _ATTENTION = {"attention", "cross_attention"}
 
 
 @dataclass(frozen=True)
 class LoRA(Method):
-    """Low-rank updates beside linear layers, or beside the matrices of recurrent layers.
+    """Low-rank updates of linear layers, or of the matrices of recurrent layers.
 
     Hu et al. 2021, arXiv:2106.09685.
     """
@@ -34,15 +35,20 @@ class LoRA(Method):
     r: int = 8
     """The rank of each update."""
     lora_alpha: float = 16
-    """Updates are scaled by lora_alpha / r, with use_rslora by lora_alpha / sqrt(r)."""
+    """The numerator of the scale of the updates: they are multiplied by lora_alpha / r, or with
+    use_rslora by lora_alpha / sqrt(r)."""
     lora_dropout: float = 0.0
+    """The dropout rate of the inputs of the updates."""
     target_modules: str = "all-linear"
-    """all-linear, attention, feed_forward or recurrent: these layers of all blocks (recurrent ones
-    are linear too). Anything else is a regular expression that matches whole names of layers."""
+    """The layers that get updates, in all blocks: all-linear (with recurrent layers), attention,
+    feed_forward or recurrent. Any other value is a regular expression that must match the whole
+    name of a layer."""
     use_rslora: bool = False
-    """Scale by the root of the rank (Kalajdzievski 2023, arXiv:2312.03732)."""
+    """Whether updates are scaled by the square root of the rank (Kalajdzievski 2023,
+    arXiv:2312.03732)."""
     use_dora: bool = False
-    """Train the norm of each column beside its direction (Liu et al. 2024, arXiv:2402.09353)."""
+    """Whether the norm of each weight column is trained apart from its direction (Liu et al. 2024,
+    arXiv:2402.09353)."""
 
     learning_rate = 5e-3  # measured by benchmarks/learning_rates.py
 
@@ -50,7 +56,9 @@ class LoRA(Method):
         if self.r < 1:
             raise ValueError(f"r is {self.r}; it must be at least 1")
         if not 0 <= self.lora_dropout < 1:
-            raise ValueError(f"lora_dropout is {self.lora_dropout}; it must be at least 0, below 1")
+            raise ValueError(
+                f"lora_dropout is {self.lora_dropout}; it must be at least 0 and below 1"
+            )
         check_pattern("target_modules", self.target_modules)
 
     def apply(
@@ -100,9 +108,10 @@ class LoRA(Method):
 
 @dataclass(frozen=True)
 class IA3(Method):
-    """A factor for each key, value and inner feed-forward activation (arXiv:2205.05638).
+    """One trained factor for each key, value and inner feed-forward activation (Liu et al. 2022).
 
-    Where query, key and value are one layer (GPT-2's c_attn) the queries get factors too.
+    arXiv:2205.05638. If query, key and value are one layer (GPT-2's c_attn), the queries get
+    factors too.
     """
 
     learning_rate = 3e-1  # measured by benchmarks/learning_rates.py
@@ -118,12 +127,12 @@ class IA3(Method):
             for name, weight in linears.items()
             if weight.parts & _ATTENTION and name.rpartition(".")[2] in _KEYS_AND_VALUES
         ]
-        # The last layer of a feed-forward leads back from the inner width: factors on its input.
+        # The input of the last feed-forward layer is the inner activation, which gets the factors.
         last = {w.block: name for name, w in linears.items() if "feed_forward" in w.parts}
         feed_forward = list(last.values())
         if not attention or not feed_forward:
             raise ValueError(
-                f"IA3: the layers for keys, values and feed-forward were not recognised in "
+                f"IA3: no layers for keys, values and feed-forward are known by name in "
                 f"{type(model).__name__}; use LoRA"
             )
         targets = [*attention, *feed_forward]
@@ -138,7 +147,7 @@ class IA3(Method):
 
 
 def _linears(model: PreTrainedModel) -> dict[str, Weight]:
-    """The linear layers in blocks, by name, each with its weight."""
+    """The linear layers inside blocks: the name of each layer, and its weight."""
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
@@ -152,15 +161,15 @@ def _linears(model: PreTrainedModel) -> dict[str, Weight]:
 
 
 def _recurrent_matrices(model: PreTrainedModel) -> dict[str, Weight]:
-    """The matrices of recurrent layers in blocks, which PEFT takes as parameters, not modules."""
+    """The matrices of recurrent layers inside blocks, which PEFT adapts as parameters."""
     weights = Layout.of(model).weights
     return {w.name: w for w in weights if "recurrent" in w.parts and "biases" not in w.parts}
 
 
 def _pattern(linears: Mapping[str, Weight], targets: Iterable[str]) -> str:
-    """The regular expression that matches the names `targets` and no other module's.
+    """A regular expression that matches the names `targets` and the name of no other module.
 
-    A suffix such as c_proj would match in attention and feed-forward alike.
+    A suffix such as c_proj would match layers both in attention and in feed-forward.
     """
     levels: dict[tuple[Stack, str], list[int]] = {}
     for name in targets:
@@ -176,7 +185,7 @@ def _pattern(linears: Mapping[str, Weight], targets: Iterable[str]) -> str:
 
 
 def _kinds(linears: Mapping[str, Weight], targets: Iterable[str] | None = None) -> str:
-    """The names of the layers inside their blocks, each once."""
+    """The names that layers have inside their blocks, without repetition."""
     names = linears if targets is None else targets
     return ", ".join(dict.fromkeys(name.removeprefix(linears[name].block + ".") for name in names))
 

@@ -1,4 +1,4 @@
-"""Trained tokens in front of every text, through PEFT: soft prompts and prefixes."""
+"""Prompt tuning and prefix tuning: PEFT adds trained virtual tokens before every text."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _VirtualTokens(Method):
-    """Tokens of the method's own that stand before every text."""
+    """Virtual tokens that are trained and put before every text."""
 
     num_virtual_tokens: int = 20
-    """The number of trained tokens; they count against the longest text the model takes."""
+    """The number of virtual tokens. They count towards the longest sequence of the model."""
     init_text: str | None = None
-    """Start from this text, cut or repeated to length. None: start from tokens drawn at random."""
+    """The text whose tokens the virtual tokens start from, cut or repeated to their number. None:
+    they start from tokens that are drawn at random."""
 
     learning_rate = 3e-1  # measured by benchmarks/learning_rates.py
 
@@ -37,19 +38,19 @@ class _VirtualTokens(Method):
             )
 
     def _start(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
-        """The ids of the ordinary tokens to start from."""
+        """The ids of the tokens that the virtual tokens start from."""
         import torch
 
         limit = Shape.of(model).max_tokens
         if limit is not None and self.num_virtual_tokens >= limit:
             raise ValueError(
                 f"num_virtual_tokens is {self.num_virtual_tokens}, but the model takes {limit} "
-                "tokens, virtual ones and the text together"
+                "tokens, which must hold the virtual tokens and the text; use fewer"
             )
         if self.init_text is not None:
             text = tokenizer(self.init_text, add_special_tokens=False)["input_ids"]
             if not text:
-                raise ValueError(f"init_text: {self.init_text!r} holds no token")
+                raise ValueError(f"init_text is {self.init_text!r}, which has no token")
             repeats = -(-self.num_virtual_tokens // len(text))
             ids = (text * repeats)[: self.num_virtual_tokens]
         else:
@@ -158,11 +159,11 @@ def _check_embeddings(
     word_embeddings: nn.Module | None,
     ids: torch.Tensor,
 ) -> None:
-    """Checks that embeddings give the same logits as their tokens, with padding.
+    """Checks that embeddings as input give the same logits as their tokens, also with padding.
 
     Raises:
-        ValueError: they do not. Marian scales the embeddings of tokens only; GPT-2's classifier
-            looks for the last token by id.
+        ValueError: the logits differ. Marian scales embeddings only if its input is tokens, and
+            GPT-2's classifier finds the last token by its id.
     """
     import torch
 
@@ -194,16 +195,19 @@ def _check_embeddings(
         model.train(training)
     if not same:
         raise ValueError(
-            f"PromptTuning: {type(model).__name__} does something else with embeddings than with "
-            "tokens, so a soft prompt would change more than it adds; use LoRA or Partial"
+            f"PromptTuning: {type(model).__name__} computes different logits from embeddings than "
+            "from their tokens, so a soft prompt does not work with it; use LoRA or Partial"
         )
 
 
 def _keys_and_values(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
-    """The decoder's keys and values of `ids`: (tokens, blocks, key and value, heads, width).
+    """The keys and values of `ids` in the decoder.
+
+    Returns:
+        A tensor of shape (tokens, blocks, 2, heads, width); the third axis is key and value.
 
     Raises:
-        ValueError: the model returns none, or its blocks return different shapes.
+        ValueError: the model returns no keys and values, or their shapes differ between blocks.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""An adapter opened on its base model; an ordinary checkpoint opens by itself."""
+"""Opens a checkpoint: an ordinary model, or an adapter together with its base model."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
 HEAD = "head.json"
-"""The file beside an adapter that holds the output head of its base. It is not called config.json:
-transformers would take the folder for a whole model."""
+"""The file beside an adapter that describes the output head of its base model. It is not called
+config.json, because transformers would then take the folder for a whole model."""
 
 
 def open_checkpoint(
@@ -29,17 +29,26 @@ def open_checkpoint(
     read_head: Callable[[Mapping[str, Any]], Head],
     check_base: Callable[[Pretrained], None] | None = None,
 ) -> Loaded:
-    """The model in a folder or Hub repository: an ordinary checkpoint, or an adapter on its base.
+    """Loads the model in a folder or a Hub repository: an ordinary checkpoint or an adapter.
+
+    An adapter is loaded together with its base model.
 
     Args:
-        like: the model whose dtype and attention it takes.
-        read_head: makes the head of an adapter's base of what `HEAD` holds.
-        check_base: is called with an adapter's base before that is loaded.
+        name: the folder, or the id of the Hub repository.
+        like: the settings (dtype, attention, dropout, trust_remote_code) that the model is loaded
+            with. Its own name and revision are not used.
+        read_head: makes the head of an adapter's base model from the content of `HEAD`.
+        check_base: a function that is called with an adapter's base model before that is loaded.
+            None: no check.
 
-    Raises: ValueError for what is neither a model nor an adapter, or an adapter without its base.
+    Returns:
+        The model and its tokenizer.
+
+    Raises:
+        ValueError: `name` is neither a model nor an adapter, its files are damaged, or an adapter
+            does not fit its base model.
     """
-    # A recipe of somebody else may trust code that is not to run here.
-    like = replace(like, revision=None, trust_remote_code=False)
+    like = replace(like, revision=None)
     folder = Path(name).expanduser()
     if remote_file(name, "adapter_config.json") is not None:
         from huggingface_hub import snapshot_download
@@ -79,7 +88,7 @@ def _open_adapter(
     if check_base is not None:
         check_base(base)
     loaded = base.load((), head)
-    if (folder / "generation_config.json").is_file():  # the run's, which peft leaves aside
+    if (folder / "generation_config.json").is_file():  # saved by the run; peft does not read it
         loaded.model.generation_config = GenerationConfig.from_pretrained(str(folder))
     try:
         model = _adapted(loaded, folder)
@@ -89,10 +98,11 @@ def _open_adapter(
 
 
 def _adapted(base: Loaded, folder: Path) -> PeftModel:
-    """The base model with the adapter that lies in `folder`.
+    """The base model with the adapter in `folder`.
 
     Raises:
-        ValueError: not every weight of the adapter finds its place, or one of its places no weight.
+        ValueError: the base model has no place for a weight of the adapter, or the adapter has no
+            weight for a place.
     """
     import warnings
 
@@ -104,16 +114,16 @@ def _adapted(base: Loaded, folder: Path) -> PeftModel:
     try:
         with warnings.catch_warnings(action="ignore"):  # of missing weights, which are refused
             model = PeftModel.from_pretrained(base.model, str(folder))
-            # Loaded again, onto the same places: only this call reports the keys without a place.
+            # The weights are loaded again, because only this call reports keys without a place.
             keys = model.load_adapter(str(folder), model.active_adapter)
             prompt = soft_prompt(model)
             if prompt is not None:
-                # It has a place in any model, and only what it meets there may not fit.
+                # A soft prompt loads on any model. A forward pass shows whether its shape fits.
                 end = torch.full((1, 1), base.tokenizer.eos_token_id or 0)
                 decoder = {"decoder_input_ids": end} if model.config.is_encoder_decoder else {}
                 with torch.no_grad():
                     model(input_ids=end, attention_mask=torch.ones_like(end), **decoder)
-    except Exception as error:  # a shape, a file or a key that does not fit: each its own class
+    except Exception as error:  # a wrong shape, file and key each raise another class
         raise ValueError(f"does not fit, or its files are damaged: {reason(error)}") from error
     if prompt is not None:
         layers = {model.config.num_hidden_layers}
@@ -139,5 +149,5 @@ def _adapted(base: Loaded, folder: Path) -> PeftModel:
 
 
 def remote_file(name: str, file: str) -> Path | None:
-    """A file of a Hub repository. None: it has no such file, or `name` is a folder here."""
+    """A file of a Hub repository in the cache. None: it has no such file, or `name` is a folder."""
     return None if Pretrained(name).hub_id is None else hub_file(name, file)

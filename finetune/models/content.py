@@ -1,4 +1,4 @@
-"""What a base model consists of, wherever it lies: the content of its files, or a Hub commit."""
+"""The identity of a base model: a hash of its files, or the commit of its Hub repository."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from finetune.reach import hub_answers
 
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 _PICKLED_WEIGHTS = ("pytorch_model*.bin", "pytorch_model*.bin.index.json", "adapter_model.bin")
-"""Not read where there are safetensors."""
+"""These files are not read if there are safetensors files."""
 _CONFIGS = ("config.json", "generation_config.json", "adapter_config.json")
 _TOKENIZER = (
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "*chat_template*"),
@@ -25,8 +25,11 @@ _CODE = ("*.py",)
 def model_content(folder: Path, *, code: bool) -> str:
     """The hash of the files that decide what the model in `folder` computes.
 
-    A README, a log or an optimizer's state changes nothing. Args: code: whether the folder's own
-    Python files are run.
+    A README, a log or the state of an optimizer does not change it.
+
+    Args:
+        folder: the folder of the model.
+        code: whether the Python files in the folder are run, and so belong to the model.
     """
     from finetune.models.electra import GENERATOR
 
@@ -51,13 +54,13 @@ def tokenizer_content(folder: Path) -> str:
 
 
 def file_content(file: Path) -> str:
-    """The hash of one file, whatever it is called."""
+    """The hash of the content of one file. Its name does not change it."""
     status = file.stat()
     return f"sha256:{_hash(file, status.st_size, status.st_mtime_ns)}"
 
 
 def _files_content(files: Iterable[Path]) -> str:
-    """One hash of files: of their names, without their folder, and of what they hold."""
+    """One hash of several files: of their names without the folder, and of their contents."""
     hashes = []
     for file in files:
         if file.is_file():
@@ -67,16 +70,23 @@ def _files_content(files: Iterable[Path]) -> str:
 
 @cache
 def _hash(file: Path, size: int, modified: int) -> str:
-    """Read once in a process, as long as size and time of change stay."""
+    """The hash of a file. A process reads it again only if its size or time of change differs."""
     with file.open("rb") as opened:
         return file_digest(opened, "sha256").hexdigest()
 
 
 @cache
 def hub_content(name: str, revision: str | None, files: tuple[str, ...]) -> str | None:
-    """The commit that a Hub repository's `revision` stands for, by the first of `files` it has.
+    """The commit that a revision of a Hub repository stands for: `commit:<sha>`.
 
-    None: it has none of them, or it is not in the cache and the Hub does not answer.
+    Args:
+        name: the id of the repository.
+        revision: a branch, tag or commit. None: the main branch.
+        files: files of which the first that the repository has is fetched to learn the commit.
+
+    Returns:
+        The commit, or None if the repository has none of the files, or is not in the cache and the
+        Hub does not answer.
     """
     for file in files:
         path = hub_file(name, file, revision)
@@ -86,10 +96,18 @@ def hub_content(name: str, revision: str | None, files: tuple[str, ...]) -> str 
 
 
 def hub_file(name: str, file: str, revision: str | None = None) -> Path | None:
-    """Where a file of a Hub repository lies in the cache, fetched if need be. None: it has none.
+    """The path of a file of a Hub repository in the cache; it is fetched if it is not there.
+
+    Args:
+        name: the id of the repository.
+        file: the name of the file in it.
+        revision: a branch, tag or commit. None: the main branch.
+
+    Returns:
+        The path, or None if the repository does not have the file.
 
     Raises:
-        ValueError: the Hub answers, and the file cannot be fetched.
+        ValueError: the Hub answers, but the file cannot be fetched.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (

@@ -1,4 +1,4 @@
-"""ELECTRA as it is pre-trained: a generator and the discriminator it feeds (Clark et al. 2020)."""
+"""ELECTRA for pre-training: a generator and a discriminator (Clark et al. 2020)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from finetune.models.saving import save_weights
 from finetune.models.sound import check_loaded
 
 GENERATOR = "generator"
-"""The folder of the generator, beside the discriminator's files."""
+"""The name of the generator's folder, inside the folder of the discriminator."""
 SHARED = tuple(
     f"electra.embeddings.{kind}_embeddings" for kind in ("word", "position", "token_type")
 )
@@ -32,12 +32,14 @@ SHARED = tuple(
 
 @dataclass
 class ReplacedOutput(ModelOutput):
+    """The outputs of the generator and of the discriminator."""
+
     masked_logits: Tensor | None = None
-    """The generator's, of each chosen token: (chosen, vocabulary)."""
+    """The generator's logits for each masked token, shape (masked tokens, vocabulary)."""
     read: Tensor | None = None
-    """What the discriminator read: (batch, positions)."""
+    """The token ids that the discriminator reads, shape (batch, positions)."""
     logits: Tensor | None = None
-    """Its own, of each token: (batch, positions)."""
+    """The discriminator's logits for each token, shape (batch, positions)."""
 
 
 class PairedElectraForPreTraining(ElectraPreTrainedModel):
@@ -54,7 +56,7 @@ class PairedElectraForPreTraining(ElectraPreTrainedModel):
 
     @property
     def base_model(self) -> Any:
-        """What fine-tuning keeps; its head is the rest, the generator too."""
+        """The discriminator's encoder, which fine-tuning keeps. All other parts are the head."""
         return self.discriminator.electra
 
     def get_input_embeddings(self) -> Any:
@@ -63,21 +65,27 @@ class PairedElectraForPreTraining(ElectraPreTrainedModel):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, chosen: Tensor, draws: Tensor
     ) -> ReplacedOutput:
-        """
-        chosen: the masked tokens, (batch, positions). draws: where in the generator's distribution
-            of each its token lies, from 0 to 1, (batch, positions).
+        """Replaces the masked tokens by samples of the generator and classifies all tokens.
+
+        Args:
+            input_ids: the token ids with masks, shape (batch, positions).
+            attention_mask: 1 for tokens and 0 for padding, shape (batch, positions).
+            chosen: whether each token is masked, shape (batch, positions).
+            draws: uniform random numbers from 0 to 1 that choose each sample in the cumulative
+                distribution of the generator, shape (batch, positions).
         """
         logits = self.generator(input_ids=input_ids, attention_mask=attention_mask).logits[chosen]
         with torch.no_grad():
             reached = logits.float().softmax(-1).cumsum(-1) < draws[chosen][:, None]
-            sampled = reached.sum(-1).clamp(max=logits.shape[-1] - 1)  # their sum may be below 1
+            # Because of rounding, the probabilities may add up to less than 1.
+            sampled = reached.sum(-1).clamp(max=logits.shape[-1] - 1)
         read = input_ids.masked_scatter(chosen, sampled)
-        found = self.discriminator(input_ids=read, attention_mask=attention_mask)
-        return ReplacedOutput(logits, read, found.logits)
+        discriminated = self.discriminator(input_ids=read, attention_mask=attention_mask)
+        return ReplacedOutput(logits, read, discriminated.logits)
 
     @classmethod
     def from_config(cls, config: PreTrainedConfig) -> PairedElectraForPreTraining:
-        """Fresh weights; the generator as large as `config.generator_size` says."""
+        """A pair with fresh weights. `config.generator_size` sets the size of the generator."""
         assert isinstance(config, ElectraConfig)
         return cls(ElectraForPreTraining(config), ElectraForMaskedLM(_generator_config(config)))
 
@@ -85,7 +93,11 @@ class PairedElectraForPreTraining(ElectraPreTrainedModel):
     def from_pretrained(  # type: ignore[override]  # gives what was missing too
         cls, name: str, *, config: ElectraConfig | None = None, **options: Any
     ) -> tuple[PairedElectraForPreTraining, dict[str, set[Any]]]:
-        """With a fresh generator where none lies beside the discriminator."""
+        """Loads a pair. If the checkpoint has no generator, a generator with fresh weights is made.
+
+        Returns:
+            The pair, and what transformers reports about missing and unexpected weights.
+        """
         load: Any = ElectraForPreTraining.from_pretrained
         discriminator, info = load(name, config=config, **options)
         found: dict[str, set[Any]] = {
@@ -125,14 +137,21 @@ class PairedElectraForPreTraining(ElectraPreTrainedModel):
         return pair, found
 
     def save_parts(self, folder: Path) -> Path:
-        """Writes each as the ordinary model it is, the generator into the folder that it gives."""
+        """Saves both as ordinary models.
+
+        Args:
+            folder: the folder of the discriminator.
+
+        Returns:
+            The folder of the generator, which is inside it.
+        """
         save_weights(self.discriminator, folder)
         save_weights(self.generator, folder / GENERATOR)
         return folder / GENERATOR
 
 
 def _generator_config(config: ElectraConfig) -> ElectraConfig:
-    """Fewer heads as wide as the discriminator's, and a narrower feed-forward."""
+    """The generator's config: fewer attention heads of the same width, a narrower feed-forward."""
     size: float = config.to_dict().get("generator_size", 1.0)  # none: it will not be trained
     own = copy.deepcopy(config)
     own.num_attention_heads = max(1, round(config.num_attention_heads * size))

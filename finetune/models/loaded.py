@@ -16,12 +16,12 @@ class Loaded:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     fresh: frozenset[str] = frozenset()
-    """Names of the parameters that the checkpoint did not hold, such as a new head. Every method
-    trains them."""
+    """Names of the parameters that the checkpoint did not contain, such as those of a new head.
+    Every method trains them."""
 
 
 def reason(error: Exception) -> str:
-    """An error of a library in one line, at most 300 characters of it."""
+    """The message of a library's error in one line, cut to 300 characters."""
     if isinstance(error, KeyError):  # its message is the key alone
         return f"it has no {error.args[0]}"
     lines = str(error).strip().splitlines() or [type(error).__name__]

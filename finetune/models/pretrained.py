@@ -32,22 +32,29 @@ class Pretrained:
     """A checkpoint: a Hub id, a folder, a GGUF file, or a bundled `tiny-gpt2`, `tiny-t5`."""
 
     name: str
+    """A Hub id, a folder, a GGUF file, or a bundled model: tiny-gpt2 or tiny-t5."""
     revision: str | None = None
-    """A branch, tag or commit of the Hub repository."""
+    """A branch, tag or commit of the Hub repository. None: its main branch."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """The data type of the weights in memory, whatever the file holds. Small steps vanish in
-    bfloat16 weights: for speed on a GPU set `--training.bf16` (autocast) and leave this alone."""
+    """The data type of the weights in memory; the data type in the file does not matter. Small
+    updates are lost in bfloat16 weights: for speed on a GPU set `--training.bf16` (autocast) and
+    keep float32 here."""
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
     """The attention kernel. None: transformers chooses."""
     trust_remote_code: bool = False
-    """Run the model's own code from its repository. Only for authors you trust."""
+    """Whether Python code from the model's repository is run. Only for authors you trust."""
     dropout: float | None = None
     """Replaces every dropout rate in the model's config, also in the config that is saved. None:
-    the checkpoint's own rates. Dropout acts in training only."""
+    the checkpoint's own rates. Dropout has an effect in training only."""
+
+    @property
+    def architecture_classes(self) -> tuple[type, ...]:
+        """None: the checkpoint itself says what its architecture is."""
+        return ()
 
     @property
     def hub_id(self) -> str | None:
-        """The model's name on the Hub. None: it is bundled, a folder or a file."""
+        """The model's id on the Hub. None: the model is bundled, a folder or a file."""
         path = Path(self.name).expanduser()
         local = self.name in BUNDLED or path.suffix == ".gguf" or path.is_dir()
         return None if local else self.name
@@ -88,21 +95,25 @@ class Pretrained:
         )
 
     def load(self, texts: Iterable[str] = (), head: Head | None = None) -> Loaded:
-        """The model and its tokenizer. `texts` is ignored: this model has a tokenizer.
+        """Loads the model and its tokenizer.
 
         Args:
-            head: the head that a task needs, new where the checkpoint has none. None: the head that
-                the checkpoint was saved with.
+            texts: not used, because the checkpoint has a tokenizer.
+            head: the head that a task needs; it gets fresh weights if the checkpoint has none.
+                None: the head that the checkpoint was saved with.
+
         Raises:
-            ValueError: the model cannot be loaded whole: files or weights are missing, of another
-                shape or left over, or numbers are NaN.
+            ValueError: the model cannot be loaded completely: files or weights are missing, have
+                another shape, have no place in the model, or are NaN.
         """
         import finetune.models.lstm  # noqa: F401  # registers the architecture
 
         name, options = self._source()
         packed = "gguf_file" in options
         if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise ValueError(f"model.dropout is {self.dropout:g}; it must be at least 0, below 1")
+            raise ValueError(
+                f"model.dropout is {self.dropout:g}; it must be at least 0 and below 1"
+            )
         if not packed:
             self._check_generation_config(name)
         model, info, tokenizer = self._read(name, options, head)
@@ -112,13 +123,13 @@ class Pretrained:
         except ValueError as error:
             raise ValueError(f"model {self.name!r} {error}") from error
         if packed:
-            model.name_or_path = self.name  # an adapter finds the file by it, not by its folder
-        # transformers makes up an empty tokenizer where the files of one are missing.
+            model.name_or_path = self.name  # an adapter needs the file here, not its folder
+        # If the files of a tokenizer are missing, transformers makes an empty one.
         size = model.get_input_embeddings().num_embeddings
         if not size / 2 < len(tokenizer) <= size:
             raise ValueError(
-                f"model {self.name!r}: its tokenizer has {len(tokenizer)} tokens, it {size}: "
-                "the tokenizer's files are missing, or another model's"
+                f"model {self.name!r}: its tokenizer has {len(tokenizer)} tokens, but the model "
+                f"has embeddings for {size}; the tokenizer's files are missing, or another model's"
             )
         mend_tokens(model, tokenizer)
         return Loaded(model, tokenizer, fresh)
@@ -126,7 +137,7 @@ class Pretrained:
     def _read(
         self, name: str, options: Mapping[str, Any], head: Head | None
     ) -> tuple[Any, dict[str, Any], PreTrainedTokenizerBase]:
-        """The model, what transformers says of its loading, and the tokenizer."""
+        """The model, what transformers reports about its weights, and the tokenizer."""
         from transformers import AutoConfig, AutoTokenizer, GgufConfig
 
         rates: tuple[str, ...] = ()
@@ -148,13 +159,18 @@ class Pretrained:
                     dtype=self.dtype,
                     attn_implementation=self.attention,
                     output_loading_info=True,
-                    # Else it counts as quantized, which transformers neither trains nor saves.
+                    # Otherwise transformers treats it as quantized and neither trains nor saves it.
                     quantization_config=packed,
                     **options,
                 )
         except Exception as error:  # what a broken file raises differs from format to format
             if "local_files_only" in options and isinstance(error, OSError):
                 raise ValueError(self._unreachable) from error
+            if "trust_remote_code=True" in str(error):
+                raise ValueError(
+                    f"model {self.name!r} needs the code in its repository; read it, and if you "
+                    "trust it, add --trust-remote-code, or in a recipe trust_remote_code=True"
+                ) from error
             raise ValueError(f"model {self.name!r} cannot be loaded: {reason(error)}") from error
         if self.dropout is not None and not rates:
             raise ValueError(
@@ -192,10 +208,10 @@ class Pretrained:
 
 
 def dropout_rates(config: PreTrainedConfig) -> tuple[str, ...]:
-    """The fields of the config that are dropout rates, whatever the architecture calls them.
+    """The names of the fields of a config that are dropout rates.
 
-    Rates that drop weights or whole layers (weight_drop, layerdrop, drop_path) are not among them,
-    nor is a rate of None, which follows another one.
+    Rates that drop weights or whole layers (weight_drop, layerdrop, drop_path) are not included,
+    and neither is a rate of None, which takes its value from another rate.
     """
     return tuple(
         name

@@ -1,4 +1,4 @@
-"""Writing the files of a model so that they are true wherever they are read."""
+"""Writes the files of a model without anything that is true on this machine only."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ LOCAL = (
     *("_name_or_path", "name_or_path", "tokenizer_file", "special_tokens_map_file"),
     *("is_local", "local_files_only"),
 )
-"""Keys under which transformers notes where on this machine something was loaded from."""
+"""Keys under which transformers records a path on this machine, or how something was loaded."""
 
 
 def without_local(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A config's values without those that are about the machine on which it was saved."""
+    """The values of a config without those that describe the machine that saved it."""
     return {key: value for key, value in values.items() if key not in LOCAL}
 
 
 def save_weights(model: PreTrainedModel | PeftModel, folder: Path, **options: Any) -> None:
-    """Calls `model.save_pretrained`; whoever may read the config may read the weights too.
+    """Calls `model.save_pretrained` and gives the weights the file permissions of the config.
 
-    safetensors creates its files readable by their owner alone, whatever the umask.
+    safetensors creates files that only their owner can read, and ignores the umask.
     """
     model.save_pretrained(str(folder), **options)
     for file in folder.glob("*.safetensors"):
@@ -38,7 +38,13 @@ def save_weights(model: PreTrainedModel | PeftModel, folder: Path, **options: An
 def save_tokenizer(
     tokenizer: PreTrainedTokenizerBase, folder: Path, max_tokens: int | None
 ) -> None:
-    """Writes the tokenizer's files; `max_tokens`: what the model takes, None for any length."""
+    """Writes the files of a tokenizer.
+
+    Args:
+        tokenizer: the tokenizer.
+        folder: the folder to write to.
+        max_tokens: the longest sequence of the model, in tokens. None: there is no limit.
+    """
     from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
     tokenizer.save_pretrained(str(folder))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 Kind = Literal["gpt2", "t5", "bert"]
-"""The architecture whose kind of tokenizer is trained."""
+"""The architecture whose special tokens a trained tokenizer gets."""
 
 
 @dataclass(frozen=True)
@@ -27,23 +27,35 @@ class Scratch:
     """An architecture with fresh weights: `Scratch("gpt2", {"n_layer": 4, "n_embd": 256})`."""
 
     architecture: str
-    """Any `model_type` of transformers (gpt2, t5, llama, marian, bart ...), or our own: lstm."""
+    """A `model_type` of transformers (gpt2, t5, llama, marian, bart ...), or lstm, which is part of
+    this package."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the architecture's config. The other fields keep their defaults."""
     tokenizer: str | None = None
-    """A folder, a Hub id or a bundled model. None: a tokenizer is trained on the training split."""
+    """A tokenizer to load: a folder, a Hub id or a bundled model. None: a tokenizer is trained on
+    the training split."""
     vocab_size: int = 8000
-    """The size of a tokenizer that is trained on the training split."""
+    """The largest number of tokens of a tokenizer that is trained on the training split."""
     tokens: Literal["bytes", "words"] = "bytes"
-    """The tokens of a tokenizer that is trained on the training split. bytes: byte-level BPE.
-    words: the words between white space, and `<eos>` for the end of a line, as in published
-    word-level perplexities."""
+    """The kind of tokenizer that is trained on the training split. bytes: byte-level BPE. words:
+    the words between white space, and `<eos>` for the end of a line, as in published word-level
+    perplexities."""
+
+    @property
+    def architecture_classes(self) -> tuple[type, ...]:
+        """The config class of an architecture that is registered with transformers."""
+        from transformers import CONFIG_MAPPING
+
+        registered = self.architecture in CONFIG_MAPPING
+        return (CONFIG_MAPPING[self.architecture],) if registered else ()
 
     def fingerprint(self) -> str:
-        """The content of the tokenizer: with config and seed, all that the model starts from.
+        """The content of the tokenizer, or "" if a tokenizer is trained.
+
+        Together with the config and the seed it determines the model before training.
 
         Raises:
-            ValueError: the Hub cannot be asked, or has no such tokenizer.
+            ValueError: the tokenizer cannot be loaded, or the Hub cannot be reached.
         """
         if self.tokenizer is None:
             return ""
@@ -60,10 +72,14 @@ class Scratch:
         return commit
 
     def load(self, texts: Iterable[str] = (), head: Head | None = None) -> Loaded:
-        """Fresh weights, drawn from torch's global random state.
+        """Makes a model with fresh weights, which are drawn from torch's global random state.
 
         Args:
-            head: the head that a task needs. None: a language model's.
+            texts: the texts that a tokenizer is trained on, if `tokenizer` is None.
+            head: the head that a task needs. None: a language model's head.
+
+        Raises:
+            ValueError: the architecture, a field of its config, or the tokenizer cannot be used.
         """
         from huggingface_hub.errors import StrictDataclassError
         from transformers import AutoConfig
@@ -107,8 +123,8 @@ class Scratch:
         if self.tokenizer is not None:
             if self.tokens != "bytes":
                 raise ValueError(
-                    f"model.tokens {self.tokens} is of a tokenizer that is trained here, and "
-                    f"model.tokenizer names another, {self.tokenizer!r}: leave one out"
+                    f"model.tokens is {self.tokens}, which is for a tokenizer trained here, "
+                    f"but model.tokenizer loads {self.tokenizer!r}; leave one of them out"
                 )
             name = str(BUNDLED.get(self.tokenizer, self.tokenizer))
             try:
@@ -145,7 +161,11 @@ class Scratch:
         return fields | dict(self.config)
 
     def _check_fields(self, default: PreTrainedConfig) -> None:
-        """Raises: ValueError for a name that transformers would accept and ignore."""
+        """Checks the names of the config's fields; transformers would ignore an unknown one.
+
+        Raises:
+            ValueError: the architecture has no such field.
+        """
         known = {*default.to_dict(), *default.attribute_map}
         if unknown := sorted(set(self.config) - known):
             near = get_close_matches(unknown[0], known, 1)

@@ -1,4 +1,4 @@
-"""Whether a checkpoint fills the model it is loaded into: no weight missing, left over or NaN."""
+"""Checks that a checkpoint fits its model: no weight is missing, surplus or NaN."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from finetune.shape import Head
 
 _BUFFERS = re.compile(r"(attn|attention)\.(bias|masked_bias)$|inv_freq$|position_ids$|version$")
-"""What older versions of transformers saved and newer ones compute: masks and positions."""
+"""Masks and positions, which older versions of transformers saved and newer ones compute."""
 _INTEGERS = (
     *("max_new_tokens", "max_length", "min_length", "min_new_tokens", "num_beams"),
     *("num_return_sequences", "no_repeat_ngram_size", "top_k"),
@@ -32,16 +32,21 @@ _TOKEN_IDS = ("eos_token_id", "forced_bos_token_id", "forced_eos_token_id")
 def check_loaded(
     model: PreTrainedModel, info: Mapping[str, Any], trained: Head | None
 ) -> frozenset[str]:
-    """The parameters that the checkpoint lacks, all of them part of the head that is trained.
+    """Checks that the checkpoint has the weights of the model, except those of a new head.
 
     Args:
-        info: what `from_pretrained(..., output_loading_info=True)` reports, with every shape that
-            does not fit under `mismatched_keys`.
-        trained: the head of a task, whose weights may be missing, or of another shape where it has
-            other classes. None: the model is used as it is.
+        model: the loaded model.
+        info: the report of `from_pretrained(..., output_loading_info=True)`, with every weight of
+            another shape under `mismatched_keys`.
+        trained: the head of a task that will be trained. Its weights may be missing; if it has
+            other classes, they may have another shape. None: the model is used as it is.
+
+    Returns:
+        The names of the parameters that have fresh weights. All of them belong to the head.
+
     Raises:
-        ValueError: weights are missing, of another shape, or left over: the model would compute
-            something else than the one that was saved.
+        ValueError: weights are missing, have another shape, or are surplus, so that the model would
+            not compute the same as the one that was saved.
     """
     shapes = {name: (tuple(stored), tuple(own)) for name, stored, own in info["mismatched_keys"]}
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
@@ -71,9 +76,13 @@ def check_loaded(
 
 
 def check_finite(tensors: Iterable[tuple[str, Tensor]]) -> None:
-    """
+    """Checks that all numbers in floating-point tensors are finite.
+
+    Args:
+        tensors: the name of each tensor, and the tensor.
+
     Raises:
-        ValueError: a weight is NaN or infinite.
+        ValueError: a number is NaN or infinite.
     """
     import torch
 
@@ -82,8 +91,8 @@ def check_finite(tensors: Iterable[tuple[str, Tensor]]) -> None:
     for name, tensor in tensors:
         if not tensor.is_floating_point() or not tensor.numel() or tensor.data_ptr() in seen:
             continue
-        seen.add(tensor.data_ptr())  # a tied weight is looked at once
-        # One pass without a copy; both ends are NaN where any number is.
+        seen.add(tensor.data_ptr())  # a tied weight is checked once
+        # This is one pass without a copy. If any number is NaN, minimum and maximum are NaN.
         if not torch.stack(torch.aminmax(tensor.detach())).isfinite().all():
             broken[name] = int((~tensor.isfinite()).sum())
     if broken:
@@ -96,9 +105,10 @@ def check_finite(tensors: Iterable[tuple[str, Tensor]]) -> None:
 
 
 def check_generation_config(file: Path) -> None:
-    """
+    """Checks a generation_config.json; transformers would ignore a broken one silently.
+
     Raises:
-        ValueError: the file is no generation config. transformers would leave it out, silently.
+        ValueError: the file is not a valid generation config.
     """
     from transformers import GenerationConfig
 
@@ -124,8 +134,8 @@ def check_generation_config(file: Path) -> None:
                     raise ValueError(f"{name} is {json.dumps(ids)}; it must be token ids")
         GenerationConfig.from_dict(values).validate()
     except Exception as error:  # what transformers raises for a wrong type differs
-        said = " ".join(str(error).split())
-        raise ValueError(f"{file} is broken: {said}; mend it or delete it") from error
+        message = " ".join(str(error).split())
+        raise ValueError(f"{file} is broken: {message}; fix it or delete it") from error
 
 
 def named(names: Collection[str]) -> str:
@@ -137,7 +147,11 @@ def named(names: Collection[str]) -> str:
 
 @contextmanager
 def without_report() -> Iterator[None]:
-    """Leaves out what transformers logs of missing and surplus weights; see `check_loaded`."""
+    """Hides the log of transformers about missing and surplus weights; `check_loaded` reports them.
+
+    Yields:
+        None, while the log is hidden.
+    """
 
     def keep(record: logging.LogRecord) -> bool:
         message = record.getMessage()
@@ -152,7 +166,7 @@ def without_report() -> Iterator[None]:
 
 
 def _body(model: PreTrainedModel) -> str:
-    """The name of the module that every head of this architecture shares; "": the model itself."""
+    """The name of the module without the head; "" if it is the model itself."""
     base = model.base_model
     names: list[str] = [name for name, module in model.named_modules() if module is base]
     return names[0]

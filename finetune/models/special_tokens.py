@@ -1,4 +1,4 @@
-"""Tokens that a model and its tokenizer must agree on: the end, padding, token types."""
+"""Special tokens that a model and its tokenizer must agree on: end of text, padding, types."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ def without_types(config: PreTrainedConfig) -> dict[str, Any]:
 
 
 def mend_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Gives a model and its tokenizer the special tokens they lack, and reads the last real one."""
+    """Adds missing end-of-text and pad tokens, and makes a causal classifier skip padding.
+
+    Raises:
+        ValueError: the tokenizer has neither a pad token nor an end-of-text token.
+    """
     _give_end_token(model, tokenizer)
     _give_pad_token(model, tokenizer)
     _read_last_token(model)
@@ -53,7 +57,7 @@ def _give_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token is None:
             raise ValueError(
-                "the tokenizer has neither a pad token nor an end-of-text token: "
+                "the tokenizer has neither a pad token nor an end-of-text token; "
                 "add one and save it with the model"
             )
         tokenizer.pad_token = tokenizer.eos_token

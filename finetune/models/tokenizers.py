@@ -1,7 +1,7 @@
-"""Training a tokenizer, for models that start from scratch: byte-level BPE, or whole words.
+"""Trains a tokenizer for a model that starts from scratch: byte-level BPE, or whole words.
 
-Byte-level: every string round-trips, whatever its script, and nothing ever becomes "unknown".
-Words are for data sets whose published figures count them.
+With byte-level BPE, every string in any script can be encoded and decoded without loss, and no
+token is unknown. Whole words are for data sets whose published results count words.
 """
 
 from __future__ import annotations
@@ -36,18 +36,26 @@ AROUND = {
 def train_tokenizer(
     texts: Iterable[str], vocab_size: int, kind: Literal["gpt2", "t5", "bert"]
 ) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of at most `vocab_size` tokens, with the special tokens of `kind`.
+    """Trains a byte-level BPE tokenizer.
 
-    `gpt2`: one end-of-text token, nothing added to a text, padding with the end-of-text token.
-    `t5`: `<pad>` 0, `</s>` 1 put behind every text, sentinels `<extra_id_0>` ... `<extra_id_99>`.
-    `bert`: `[PAD]` 0, `[CLS]` and `[SEP]` put around every text, `[MASK]`.
+    Args:
+        texts: the texts to train on.
+        vocab_size: the largest number of tokens.
+        kind: the special tokens. `gpt2`: one end-of-text token, which also pads; nothing is added
+            to a text. `t5`: `<pad>` (id 0), `</s>` (id 1), which is added after every text, and the
+            sentinels `<extra_id_0>` ... `<extra_id_99>`. `bert`: `[PAD]` (id 0), `[CLS]` and
+            `[SEP]`, which are added around every text, and `[MASK]`.
+
+    Raises:
+        ValueError: `vocab_size` is smaller than the 256 bytes and the special tokens.
     """
     sentinels = [f"<extra_id_{i}>" for i in range(SENTINELS)] if kind == "t5" else []
     special = {"t5": [PAD, END, *sentinels], "bert": list(AROUND.values())}.get(kind, [END_OF_TEXT])
     least = 256 + len(special)
     if vocab_size < least:
         raise ValueError(
-            f"vocab_size {vocab_size}: at least {least}, the 256 bytes and the special tokens"
+            f"vocab_size is {vocab_size}; it must be at least {least}, the 256 bytes and the "
+            "special tokens"
         )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -84,16 +92,25 @@ def train_tokenizer(
 
 
 def train_word_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """The words between white space, at most `vocab_size` of them, and `<eos>` for each line's end.
+    """Trains a tokenizer whose tokens are the words between white space, and `<eos>` at line ends.
 
-    As Penn Treebank and WikiText are counted (Merity et al. 2016). White space is not kept; a word
-    that is not known becomes `<unk>`, which the text may hold itself.
+    The tokens of Penn Treebank and WikiText are counted in this way (Merity et al. 2016). White
+    space is lost. An unknown word becomes `<unk>`, which a text may also contain itself.
+
+    Args:
+        texts: the texts to train on.
+        vocab_size: the largest number of tokens, with `<eos>` and `<unk>`.
+
+    Raises:
+        ValueError: `vocab_size` is below 3.
     """
     if vocab_size < 3:
         raise ValueError(
-            f"vocab_size {vocab_size}: at least 3, {END_OF_LINE}, {UNKNOWN} and a word"
+            f"vocab_size is {vocab_size}; it must be at least 3, for {END_OF_LINE}, {UNKNOWN} and "
+            "one word"
         )
-    # Counted here: the library's trainer would number special tokens that stand in the text twice.
+    # The words are counted here, because the library's trainer would give two numbers to a special
+    # token that is also in the text.
     words = Counter(word for text in texts for word in text.split())
     del words[END_OF_LINE], words[UNKNOWN]
     kept = [word for word, _ in words.most_common(vocab_size - 2)]

@@ -1,4 +1,4 @@
-"""What a model puts out, one module a kind; asked for nowhere else."""
+"""Objectives: the output heads, each with its loss and its scores, one module a kind."""
 
 from __future__ import annotations
 
@@ -35,17 +35,22 @@ __all__ = [
 
 
 def objective_of(model: PreTrainedModel | PeftModel) -> Objective:
-    """The objective of a loaded model, by its class and its config."""
+    """The objective of a loaded model, from its class and its config.
+
+    Args:
+        model: The model, or the adapter around it.
+    """
     base = base_model(model)
     return _objective([type(base).__name__], base.config)
 
 
 def stored_objective(config: PreTrainedConfig) -> Objective:
-    """The objective of a checkpoint, by its config."""
+    """The objective of a saved model, from its config alone."""
     return _objective(config.architectures or [], config)
 
 
 def _objective(class_names: Sequence[str], config: PreTrainedConfig) -> Objective:
+    """The objective of a model with one of these class names and this config."""
     ending = next(filter(None, map(head_name, class_names)), None)
     pretraining: Objective
     for pretraining in (Masked(), Ordered(), Replaced()):
@@ -61,7 +66,11 @@ def _objective(class_names: Sequence[str], config: PreTrainedConfig) -> Objectiv
 
 
 def from_dict(values: Mapping[str, Any]) -> Objective:
-    """The inverse of `to_dict`, for what lies beside an adapter."""
+    """The objective that `to_dict` wrote beside an adapter.
+
+    Raises:
+        ValueError: The kind of output is unknown.
+    """
     names = tuple(values["names"])
     match values["kind"]:
         case "text":

@@ -1,4 +1,4 @@
-"""A model that writes and is scored as a classifier: its text is the likeliest of few choices."""
+"""A language model scored as a classifier: its answer is the most probable of a few texts."""
 
 from __future__ import annotations
 
@@ -31,26 +31,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChoiceResults(Likelihood):
-    """Nats and counts of each choice of each example, (examples x choices,)."""
+    """The nats and the counts of each choice of each example, (examples x choices,)."""
 
     right: tuple[int, ...]
-    """The number of each example's right choice. Empty: not known."""
+    """The number of the right choice of each example. Empty: it is not known."""
     choices: int
+    """The number of choices."""
 
     @property
     def loss(self) -> float:
+        """Nats a token of the right choices."""
         return self.of_right().loss
 
     def of_right(self) -> Likelihood:
-        """The results of the right choices."""
+        """The results of the right choices alone, (examples,)."""
         places = np.arange(len(self.right)) * self.choices + np.array(self.right)
         return Likelihood(self.nats[places], self.counts[places])
 
     @property
     def probabilities(self) -> np.ndarray:
-        """(examples, choices); from the nats of a choice's tokens after the prompt.
+        """The probability of each choice, (examples, choices).
 
-        Its end of text is among them: else a choice that begins another would always be likelier.
+        It is the softmax of the log-probabilities of the choices' tokens after the prompt. The
+        end-of-text token is one of them. Without it, a choice that is the beginning of another one
+        would always be more probable.
         """
         nats = torch.from_numpy(self.nats.reshape(-1, self.choices))
         probabilities: np.ndarray = (-nats).softmax(1).numpy()
@@ -59,12 +63,14 @@ class ChoiceResults(Likelihood):
 
 @dataclass(frozen=True)
 class Choices(Writing):
+    """A language model that classifies by writing one of a few texts."""
+
     names: tuple[str, ...]
-    """The choices."""
+    """The texts, which are the names of the classes."""
 
     def describe(self, config: PreTrainedConfig) -> None:
         describe_labels(config, self.names, self.ending)
-        config.problem_type = SINGLE_LABEL  # which no other model that writes has
+        config.problem_type = SINGLE_LABEL  # no other language model has it
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "text", "names": list(self.names)}
@@ -74,7 +80,7 @@ class Choices(Writing):
         return {"loss": Loss(), **label_scores(self.names, multi_label=False)}
 
     def results(self, encoded: Encoded) -> ChoiceResults:
-        """The rows are those to score, one for each choice of each example."""
+        """Empty results. The rows are those for scoring: one for each choice of each example."""
         size = len(encoded.rows)
         right = tuple(
             self.names.index(example.labels[0]) for example in encoded.examples if example.labels

@@ -1,4 +1,4 @@
-"""A classifier: each text has one class, or any number of classes."""
+"""A sequence classifier: each text has one class, or any number of classes."""
 
 from __future__ import annotations
 
@@ -48,17 +48,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassResults(Likelihood):
+    """The loss and the class probabilities of each example."""
+
     probabilities: np.ndarray
     """(examples, classes)"""
 
 
 @dataclass(frozen=True)
 class Classes(BaseObjective):
+    """A sequence classifier."""
+
     names: tuple[str, ...]
+    """The names of the classes, by number."""
     multi_label: bool = False
-    """A text has any number of the classes, not exactly one."""
+    """Whether a text may have any number of the classes. False: it has exactly one."""
     imbalance: Literal["none", "weights", "focal", "resample"] = "none"
-    """The setting of `Classification`."""
+    """What is done about rare classes. See `Classification.imbalance`."""
 
     ending: ClassVar[str | None] = "ForSequenceClassification"
     remade: ClassVar[bool] = True
@@ -84,7 +89,9 @@ class Classes(BaseObjective):
         return loss_settings(self.imbalance, label_smoothing, labels, len(self.names))
 
     def scored(self, batch: Batch) -> dict[str, Tensor]:
-        return {"loss": batch["labels"][:, :1] != IGNORED}  # rows, not the labels they have
+        return {
+            "loss": batch["labels"][:, :1] != IGNORED
+        }  # (batch, 1): rows are counted, not labels
 
     def nats(
         self, model: nn.Module, batch: Batch, settings: LossSettings = PLAIN
@@ -92,20 +99,20 @@ class Classes(BaseObjective):
         return {"loss": self._term(label_logits(model, batch), batch, settings)}
 
     def _term(self, logits: Tensor, batch: Batch, settings: LossSettings = PLAIN) -> Term:
-        """Each row's nats, (batch, 1): of several labels those of all of them together."""
+        """The loss of each row, (batch, 1). For multi-label tasks, the sum over the classes."""
         labels = batch["labels"]
         scored = labels[:, :1] != IGNORED
         if not self.multi_label:
             return Term(label_nats(logits, labels, settings), scored)
-        right, smoothing = labels.clamp(min=0), settings.label_smoothing
-        targets = right.float() * (1 - smoothing) + smoothing / 2
+        present, smoothing = labels.clamp(min=0), settings.label_smoothing  # (batch, classes)
+        targets = present.float() * (1 - smoothing) + smoothing / 2
         nats = binary_cross_entropy_with_logits(logits, targets, reduction="none")
         if settings.focus:
-            chances = torch.where(right == 1, logits, -logits).sigmoid()
+            chances = torch.where(present == 1, logits, -logits).sigmoid()
             nats = nats * (1 - chances) ** settings.focus
         if settings.class_weights is not None:
             weights = settings.class_weights.to(nats.device)
-            nats = nats * weights[right, torch.arange(weights.shape[-1], device=nats.device)]
+            nats = nats * weights[present, torch.arange(weights.shape[-1], device=nats.device)]
         return Term(nats.sum(1, keepdim=True).masked_fill(~scored, 0), scored)
 
     def results(self, encoded: Encoded) -> ClassResults:
@@ -149,7 +156,15 @@ def class_records(
     examples: Sequence[Example],
     measured: Mapping[str, Measured],
 ) -> list[dict[str, Any]]:
-    """Rows of predictions.jsonl: one class as text, several as a list."""
+    """The rows of predictions.jsonl. One class is text; for multi-label tasks, it is a list.
+
+    Args:
+        objective: The objective, which has the names of the classes.
+        results: The loss of each example.
+        probabilities: The class probabilities, (examples, classes).
+        examples: The examples.
+        measured: The scores, with the statistics of each example.
+    """
     names, multi_label = objective.names, objective.multi_label
     predictions = class_predictions(names, probabilities, multi_label=multi_label)
     records = []
@@ -167,7 +182,14 @@ def class_records(
 def class_floors(
     objective: BaseObjective, train: Encoded, validation: Encoded, scored: Encoded
 ) -> dict[str, dict[str, Measured]]:
-    """The most frequent class, and a linear machine on characters."""
+    """The scores of two baselines: the most frequent class, and a linear SVM on character n-grams.
+
+    Args:
+        objective: The objective, which has the names of the classes and their scores.
+        train: The rows from which the baselines learn.
+        validation: The rows by which the SVM chooses its penalty.
+        scored: The rows that are scored.
+    """
     names, multi_label = objective.names, objective.multi_label
     classes, texts = len(names), [example.input for example in scored.examples]
     train_labels, validation_labels = (

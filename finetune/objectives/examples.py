@@ -1,4 +1,4 @@
-"""What a task makes of a split: examples, as evaluation sees them, and rows of token ids."""
+"""An encoded split: the examples, which are scored, and the rows of token ids, which are read."""
 
 from __future__ import annotations
 
@@ -16,44 +16,64 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Example:
+    """A row of the data, as evaluation and predictions.jsonl see it."""
+
     id: str
-    """Hash of its inputs, the same under every tokenizer."""
+    """A hash of its inputs, the same under every tokenizer."""
     input: str
+    """The text that the model reads."""
     reference: str
-    """Untruncated."""
+    """The right answer as text, not cut to a length."""
     bytes: int
-    """UTF-8 bytes of what is scored: of the reference, less what was cut off it."""
+    """The UTF-8 bytes of the scored text, for bits per byte: those of the reference after it was
+    cut. 0 for labels."""
     prompt: tuple[int, ...] | None = None
-    """Token ids to generate from. None: the task does not generate."""
+    """The token ids after which the model writes its answer. None: the task does not generate."""
     words: tuple[str, ...] = ()
-    """The words that are tagged."""
+    """The words of a text that is tagged."""
     spans: tuple[tuple[int, int], ...] = ()
-    """Where the words stand in `input`, where it is not the words with a space between them."""
+    """The start and the end of each word in `input`. Empty: `input` is the words with a space
+    between them."""
     labels: tuple[str, ...] = ()
-    """Its classes, or the tag of each word, or the one of few completions. Empty: not known."""
+    """The names of its classes, or the tag of each word. Empty: they are not known."""
 
 
 @dataclass(frozen=True)
 class Encoded:
+    """A split after tokenization: what `Task.encode` returns."""
+
     rows: Dataset
-    """Columns `row`, `input_ids`, `labels`. `row` is the number of the example, which may span
-    several rows; where a row is a block or one of an example's choices, its own number.
-    `labels`: an id for each position, `IGNORED` where nothing is scored; in classification the
-    number of the class, or 0 or 1 for each. Tagging has `words` as well: for each position that is
-    scored the number of its word in the example. Pre-training has `token_type_ids` and `order`, 1
-    where segments are swapped; or `tokens`, of each position the token it was, and `draws`."""
+    """The rows that the model reads, unpadded, with these columns:
+
+    `row`: the number of the example. An example may have several rows. If a row is a block of
+    several texts or one of an example's choices, it is the number of the row itself.
+
+    `input_ids`: the token ids.
+
+    `labels`: for each position the token id to predict, or `IGNORED` (-100) where nothing is
+    scored. In classification: the number of the class; for multi-label tasks, 0 or 1 for each
+    class. In tagging: the number of the tag of each position.
+
+    `words`, in tagging: for each scored position the number of its word in the example.
+
+    `token_type_ids` and `order`, for sentence order: `order` is 1 if the segments are swapped.
+
+    `tokens` and `draws`, for replaced tokens: the original token of each position, and the random
+    number by which one is sampled."""
     examples: tuple[Example, ...]
+    """The examples, in the order of the split."""
     notes: tuple[str, ...] = ()
-    """What was cut, with counts."""
+    """Lines for the user, such as how many texts were cut."""
     warnings: tuple[str, ...] = ()
-    """What makes scores look better than they are, or texts unreadable, with counts."""
+    """Lines about what makes scores look better than they are, or texts unreadable, with counts."""
     blocks: bool = False
-    """The rows are blocks of text, which may span examples."""
+    """Whether the rows are blocks of text, which may span examples."""
     consecutive: bool = False
-    """Each row begins with the last token of the one before it, and is to be read after it; an
-    example's rows stand together."""
+    """Whether each row continues the row before it, so that rows must be read in their order. A row
+    begins with the last token of the row before it, and the rows of an example are consecutive."""
     strata: tuple[int, ...] = ()
-    """The class of each row, where rows of every class are to be read equally often."""
+    """The class of each row, if rows of every class are to be read equally often. Empty: all rows
+    are read once in an epoch."""
     drawn: Callable[[Mapping[str, Any], Generator], dict[str, Any]] | None = None
-    """Makes of a row what the model reads, by chance and so anew in each epoch. None: a row
-    always reads the same. Its `labels` then are the tokens that may be drawn."""
+    """A function that draws what the model reads of a row, anew in each epoch. The `labels` of the
+    stored row are then the tokens that may be chosen. None: a row always reads the same."""

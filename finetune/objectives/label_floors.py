@@ -1,4 +1,4 @@
-"""Floors of labels and tags: what is reached without a network."""
+"""Baselines of classifiers and taggers that need no neural network."""
 
 from __future__ import annotations
 
@@ -18,15 +18,22 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 PENALTIES = (0.1, 1.0, 10.0)
-"""Values of C that `character_svm` tries on validation rows."""
+"""The values of C that `character_svm` tries on the validation rows."""
 LONGEST = 100_000
-"""Characters of a text that `character_svm` reads; each takes some 400 bytes."""
+"""The most characters of a text that `character_svm` reads. Each takes about 400 bytes."""
 
 
 def majority(train_labels: npt.ArrayLike, n: int, classes: int) -> Floats:
-    """How often each class has been in training, for each of `n` rows: (n, classes).
+    """The frequency of each class in training, repeated for each row, (n, classes).
 
-    `train_labels` (rows,) class numbers, or (rows, classes) of 0 and 1.
+    Args:
+        train_labels: Class numbers, (rows,). For multi-label tasks, 0 or 1 for each class, (rows,
+            classes).
+        n: The number of rows that are scored.
+        classes: The number of classes.
+
+    Raises:
+        ValueError: There are no training labels.
     """
     return np.tile(_present(train_labels, classes).mean(axis=0), (n, 1))
 
@@ -40,14 +47,28 @@ def character_svm(
     classes: int,
     multi_label: bool = False,
 ) -> Floats:
-    """For each of `texts` a number from 0 to 1 for each class: (n, classes).
+    """A linear support vector machine for each class, on the TF-IDF of character n-grams.
 
-    TF-IDF of character n-grams, orders 2 to 5, and a linear support vector machine for each class
-    against the rest, with the C best by macro F1 on validation, of equals the smallest; without
-    validation texts C is 1. The numbers are a softmax (sigmoids, where a row may have several
-    labels) of the machines' decisions: they order the classes and are no calibrated probabilities.
+    The n-grams have orders 2 to 5. C is the value with the best macro F1 on the validation texts,
+    and the smallest of equals; without validation texts, it is 1.
 
-    Labels are class numbers (rows,), or (rows, classes) of 0 and 1 where `multi_label`.
+    Args:
+        train_texts: The training texts.
+        train_labels: Class numbers, (rows,). For multi-label tasks, 0 or 1 for each class, (rows,
+            classes).
+        validation_texts: The validation texts. They may be empty.
+        validation_labels: Their labels, as in training.
+        texts: The texts that are scored.
+        classes: The number of classes.
+        multi_label: Whether a text may have any number of classes.
+
+    Returns:
+        A number from 0 to 1 for each text and class, (texts, classes): the softmax of the machines'
+        decisions, or for multi-label tasks their sigmoids. The numbers rank the classes. They are
+        no calibrated probabilities.
+
+    Raises:
+        ValueError: There are no training labels.
     """
     from scipy.special import expit, softmax  # type: ignore[import-untyped]  # ships no types
     from sklearn.feature_extraction.text import (  # type: ignore[import-untyped]  # ships no types
@@ -60,7 +81,7 @@ def character_svm(
     present = _present(train_labels, classes)
 
     def machines(penalty: float) -> list[LinearSVC | None]:
-        # A class that training never shows, or always, has no border to learn.
+        # A class of no training row, or of all, has no border that could be learned.
         return [
             LinearSVC(C=penalty, random_state=0).fit(train, column)
             if column.any() and not column.all()
@@ -80,9 +101,9 @@ def character_svm(
         chances: Floats = expit(decisions) if multi_label else softmax(decisions, axis=1)
         return chances
 
-    wanted = vectorizer.transform(text[:LONGEST] for text in texts)
+    scored = vectorizer.transform(text[:LONGEST] for text in texts)
     if len(validation_texts) == 0:
-        return probabilities(machines(1.0), wanted)
+        return probabilities(machines(1.0), scored)
     names = [str(number) for number in range(classes)]
     f1 = label_scores(names, multi_label=multi_label)["macro_f1"]
     validation = vectorizer.transform(text[:LONGEST] for text in validation_texts)
@@ -90,10 +111,11 @@ def character_svm(
     def score(fitted: Sequence[LinearSVC | None]) -> float:
         return f1.aggregate(f1.statistics(probabilities(fitted, validation), validation_labels))
 
-    return probabilities(max(map(machines, PENALTIES), key=score), wanted)
+    return probabilities(max(map(machines, PENALTIES), key=score), scored)
 
 
 def _present(labels: npt.ArrayLike, classes: int) -> npt.NDArray[np.bool_]:
+    """Whether each row has each class, (rows, classes)."""
     array = np.asarray(labels)  # (rows,) or (rows, classes)
     if len(array) == 0:
         raise ValueError("0 training labels; give at least 1")
@@ -106,10 +128,18 @@ def word_tags(
     train_tags: Sequence[Sequence[str]],
     tokens: Sequence[Sequence[str]],
 ) -> list[list[str]]:
-    """For each word the tag it had most often in training, of equals the first; O for a new word.
+    """The tag that each word has most often in training. Of equal ones, the first.
 
-    Words are compared in lower case, which finds more. An I- that continues nothing becomes a B-,
-    so that the tags are valid BIO.
+    A word that is not in training gets O. Words are compared in lower case, so that more of them
+    are known. An I- tag that continues no entity becomes B-, so that the tags are valid BIO.
+
+    Args:
+        train_tokens: The words of each training text.
+        train_tags: Their tags.
+        tokens: The words of the texts that are scored.
+
+    Returns:
+        The tags of each text, one for each word.
     """
     seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for words, tags in zip(train_tokens, train_tags, strict=True):

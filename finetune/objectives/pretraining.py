@@ -1,6 +1,6 @@
-"""The heads that models are pre-trained by: masked tokens, the order of segments, replaced tokens.
+"""Pre-training heads: masked tokens, sentence order, replaced tokens.
 
-Their loss has parts, each a mean over what it scores itself.
+Their loss has one or two parts. Each part is a mean over its own scored positions.
 """
 
 from __future__ import annotations
@@ -44,17 +44,19 @@ REPLACED = Share("replaced_f1", "replaced tokens")
 
 @dataclass(frozen=True)
 class Part(Term):
+    """One part of a loss, with its accuracy."""
+
     hits: Tensor
     """Numerator of the part's accuracy. For replaced-token detection, twice the true positives, so
     that `hits / out_of` is F1."""
     out_of: Tensor
-    """Denominator: the scored positions. For replaced-token detection, the tokens that are
-    replaced plus those that the model calls replaced."""
+    """Denominator of the part's accuracy: the scored positions. For replaced-token detection, the
+    number of replaced tokens plus the number of tokens predicted as replaced."""
 
 
 @dataclass(frozen=True)
 class PartResults:
-    """The sums of each part of the loss; each array is (examples, parts)."""
+    """The sums of each part of the loss. Each array is (examples, parts)."""
 
     weights: tuple[float, ...]
     nats: np.ndarray
@@ -64,10 +66,11 @@ class PartResults:
 
     @property
     def loss(self) -> float:
+        """The weighted sum of the parts' means."""
         return PartsLoss("loss", self.weights).aggregate(self.statistics())
 
     def statistics(self) -> list[list[float]]:
-        """For each example each part's nats and count, as `PartsLoss` takes them."""
+        """The statistics of each example for `PartsLoss`: for each part nats and count."""
         pairs = np.stack([self.nats, self.counts], axis=2)  # (examples, parts, 2)
         rows: list[list[float]] = pairs.reshape(len(pairs), -1).tolist()
         return rows
@@ -85,7 +88,7 @@ class _Pretraining(BaseObjective):
     )
     weights: ClassVar[Mapping[str, float]]
     shares: ClassVar[Mapping[str, Share]]
-    """The accuracy or F1 of each part."""
+    """The accuracy or the F1 of each part, by its name."""
 
     def describe(self, config: PreTrainedConfig) -> None:
         config.problem_type = None
@@ -111,7 +114,15 @@ class _Pretraining(BaseObjective):
     @abstractmethod
     def _parts(
         self, model: nn.Module, inputs: Batch, batch: Batch, settings: LossSettings
-    ) -> dict[str, Part]: ...
+    ) -> dict[str, Part]:
+        """The parts of the loss, by name.
+
+        Args:
+            model: The model.
+            inputs: The token ids and the attention mask.
+            batch: The whole batch.
+            settings: The settings of the training loss.
+        """
 
     def results(self, encoded: Encoded) -> PartResults:
         shape = (len(encoded.examples), len(self.weights))
@@ -159,7 +170,7 @@ class _Pretraining(BaseObjective):
     def floors(
         self, train: Encoded, validation: Encoded, scored: Encoded, vocabulary: int
     ) -> dict[str, dict[str, Measured]]:
-        """Token frequencies."""
+        """The scores of a baseline: token frequencies."""
         statistics = unigram_statistics(train, scored, vocabulary)
         scores: tuple[Score, ...] = (Loss(), Perplexity())
         if len(self.weights) > 1:
@@ -169,7 +180,13 @@ class _Pretraining(BaseObjective):
 
 
 def _masked(logits: Tensor, batch: Batch, settings: LossSettings) -> Part:
-    """The masked tokens, from the logits of each, (masked, vocabulary)."""
+    """The loss of the masked tokens.
+
+    Args:
+        logits: The logits of the masked tokens, (masked, vocabulary).
+        batch: The batch.
+        settings: The settings of the training loss.
+    """
     chosen = batch["labels"] != IGNORED
     logits, labels = logits.float(), batch["labels"][chosen]  # (masked, vocabulary), (masked,)
     nats = cross_entropy(logits, labels, reduction="none", label_smoothing=settings.label_smoothing)
@@ -180,7 +197,7 @@ def _masked(logits: Tensor, batch: Batch, settings: LossSettings) -> Part:
 
 @dataclass(frozen=True)
 class Masked(_Pretraining):
-    """BERT's: tokens are masked and predicted."""
+    """BERT's pre-training head: masked tokens are predicted."""
 
     ending: ClassVar[str | None] = "ForMaskedLM"
     methods: ClassVar[frozenset[str] | None] = frozenset({"Full", "Partial", "LoRA"})
@@ -192,8 +209,8 @@ class Masked(_Pretraining):
 
         if config.is_encoder_decoder or type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
             raise ValueError(
-                "MaskedLanguageModeling needs a model that reads both ways, such as bert, roberta, "
-                f"albert, electra; {config.model_type} is none"
+                "MaskedLanguageModeling needs a bidirectional encoder, such as bert, roberta, "
+                f"albert or electra; {config.model_type} is not one"
             )
         super().describe(config)
 
@@ -209,7 +226,7 @@ class Masked(_Pretraining):
 
 @dataclass(frozen=True)
 class Ordered(_Pretraining):
-    """ALBERT's: masked tokens, and whether two segments stand in their order."""
+    """ALBERT's pre-training heads: masked tokens, and whether two segments are swapped."""
 
     ending: ClassVar[str | None] = "AlbertForPreTraining"
     weights: ClassVar[Mapping[str, float]] = {"masked": 1.0, "order": 1.0}
@@ -217,7 +234,9 @@ class Ordered(_Pretraining):
 
     def describe(self, config: PreTrainedConfig) -> None:
         if config.model_type != "albert":
-            raise ValueError(f"SentenceOrder needs an albert, and this is of {config.model_type}")
+            raise ValueError(
+                f"SentenceOrder needs an albert, and this model is of type {config.model_type}"
+            )
         super().describe(config)
 
     def to_dict(self) -> dict[str, Any]:
@@ -244,7 +263,7 @@ class Ordered(_Pretraining):
     def floors(
         self, train: Encoded, validation: Encoded, scored: Encoded, vocabulary: int
     ) -> dict[str, dict[str, Measured]]:
-        """Token frequencies, and the more frequent order."""
+        """The scores of two baselines: token frequencies, and the more frequent order."""
         orders = [order for (order,) in scored.rows["order"]]
         usual = int(2 * sum(orders) > len(orders))
         statistics = [[0.0, 0.0] for _ in scored.examples]
@@ -258,10 +277,14 @@ class Ordered(_Pretraining):
 
 @dataclass(frozen=True)
 class Replaced(_Pretraining):
-    """ELECTRA's: the tokens that a generator writes for masked ones, and which tokens it wrote."""
+    """ELECTRA's pre-training heads: a generator, and a discriminator of replaced tokens.
+
+    The generator predicts masked tokens. The discriminator predicts which tokens were replaced by
+    samples of the generator.
+    """
 
     generator_size: float | None = None
-    """The width of a new generator, as a share of the discriminator's. None: not known."""
+    """The width of a new generator, as a share of the discriminator's. None: it is not known."""
 
     ending: ClassVar[str | None] = "ElectraForPreTraining"
     weights: ClassVar[Mapping[str, float]] = {
@@ -272,7 +295,9 @@ class Replaced(_Pretraining):
 
     def describe(self, config: PreTrainedConfig) -> None:
         if config.model_type != "electra":
-            raise ValueError(f"ReplacedTokens needs an electra, and this is of {config.model_type}")
+            raise ValueError(
+                f"ReplacedTokens needs an electra, and this model is of type {config.model_type}"
+            )
         super().describe(config)
         if self.generator_size is not None:
             config.generator_size = self.generator_size
@@ -292,8 +317,8 @@ class Replaced(_Pretraining):
         scored, logits = batch["tokens"] != IGNORED, outputs.logits.float()
         replaced = (outputs.read != batch["tokens"]) & scored
         nats = binary_cross_entropy_with_logits(logits, replaced.float(), reduction="none")
-        called = (logits > 0) & scored
-        hits, out_of = 2.0 * (replaced & called), replaced.float() + called.float()
+        predicted = (logits > 0) & scored
+        hits, out_of = 2.0 * (replaced & predicted), replaced.float() + predicted.float()
         return {
             "masked": masked,
             "replaced": Part(nats.masked_fill(~scored, 0), scored, hits, out_of),

@@ -1,4 +1,4 @@
-"""A tagger: each word of a text has a tag, O, B-TYPE or I-TYPE."""
+"""A token classifier: each word of a text has a tag, O, B-TYPE or I-TYPE."""
 
 from __future__ import annotations
 
@@ -42,20 +42,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TagResults(Likelihood):
+    """The loss of each example and the predicted tag of each word. All words stand in one array."""
+
     tags: np.ndarray
-    """The number of the likeliest tag of each word, of all examples in order, (words,)."""
+    """The number of the most probable tag of each word, (words,)."""
     probabilities: np.ndarray
-    """The probability of that tag, (words,). 0: the word was not read."""
+    """The probability of that tag, (words,). 0: the model did not read the word."""
     starts: tuple[int, ...]
-    """The place of each example's first word, and the number of all words."""
+    """The position of the first word of each example; last, the number of all words."""
 
 
 @dataclass(frozen=True)
 class Tags(BaseObjective):
+    """A token classifier for named entities."""
+
     names: tuple[str, ...]
-    """O, then B-TYPE and I-TYPE for each type of entity."""
+    """The tags: O, then B-TYPE and I-TYPE for each type of entity."""
     imbalance: Literal["none", "weights", "focal"] = "none"
-    """The setting of `Tagging`."""
+    """What is done about rare tags. See `Tagging.imbalance`."""
 
     ending: ClassVar[str | None] = "ForTokenClassification"
     remade: ClassVar[bool] = True
@@ -89,9 +93,9 @@ class Tags(BaseObjective):
         return Term(label_nats(logits, labels, settings), labels != IGNORED)
 
     def _logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        """(batch, positions, tags)"""
+        """The logits of each position, (batch, positions, tags)."""
         positions = batch["input_ids"].shape[1]
-        return label_logits(model, batch)[:, -positions:]  # PEFT puts a soft prompt's in front
+        return label_logits(model, batch)[:, -positions:]  # PEFT puts a soft prompt's before them
 
     def results(self, encoded: Encoded) -> TagResults:
         count = len(encoded.examples)
@@ -105,14 +109,14 @@ class Tags(BaseObjective):
         logits = self._logits(model, batch)
         results.add(batch, self._term(logits, batch))
         chances, tags = logits.double().softmax(-1).max(-1)
-        read = batch["words"] != IGNORED
-        rows = batch["row"].cpu()[read.nonzero()[:, 0].cpu()].numpy()
-        places = np.array(results.starts)[rows] + batch["words"][read].cpu().numpy()
-        results.tags[places] = tags[read].cpu().numpy()
-        results.probabilities[places] = chances[read].cpu().numpy()
+        scored = batch["words"] != IGNORED
+        rows = batch["row"].cpu()[scored.nonzero()[:, 0].cpu()].numpy()
+        places = np.array(results.starts)[rows] + batch["words"][scored].cpu().numpy()
+        results.tags[places] = tags[scored].cpu().numpy()
+        results.probabilities[places] = chances[scored].cpu().numpy()
 
     def _predicted(self, results: TagResults) -> list[list[str]]:
-        """The tags of each example's words."""
+        """The predicted tags of each example, one for each word."""
         tags = [self.names[number] for number in results.tags]
         return [tags[start:end] for start, end in pairwise(results.starts)]
 
@@ -155,7 +159,7 @@ class Tags(BaseObjective):
     def floors(
         self, train: Encoded, validation: Encoded, scored: Encoded, vocabulary: int
     ) -> dict[str, dict[str, Measured]]:
-        """The most frequent tag of each word."""
+        """The scores of a baseline: each word gets the tag that it has most often in training."""
         tags = word_tags(
             [list(example.words) for example in train.examples],
             [list(example.labels) for example in train.examples],
@@ -167,7 +171,7 @@ class Tags(BaseObjective):
 def _entities(
     example: Example, tags: Sequence[str], probabilities: Sequence[float]
 ) -> list[dict[str, Any]]:
-    """The entities of a text, each with the mean probability of its words."""
+    """The predicted entities of a text, each with the mean probability of its words' tags."""
     answers = []
     for kind, first, last in entities(tags):
         start, end = example.spans[first][0], example.spans[last][1]

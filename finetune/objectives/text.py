@@ -1,4 +1,4 @@
-"""A model that writes: every scored token is predicted from what stands before it."""
+"""A language model: every scored token is predicted from the tokens before it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 class Writing(BaseObjective):
-    """A model that writes, whatever its texts are scored as."""
+    """The loss of every language model, scored by its text or as a classifier."""
 
     def scored(self, batch: Batch) -> dict[str, Tensor]:
-        """A causal model predicts no row's first token."""
+        """The scored positions. A causal model does not predict the first token of a row."""
         labels = batch["labels"]
         return {"loss": (labels if "decoder_input_ids" in batch else labels[:, 1:]) != IGNORED}
 
@@ -50,13 +50,16 @@ class Writing(BaseObjective):
 
 @dataclass(frozen=True)
 class Text(Writing):
+    """A language model that is scored by its text."""
+
     whole: bool = True
-    """All bytes of the text are predicted. Where only spans are, bits per byte mean nothing."""
+    """Whether all bytes of a text are predicted. False: only spans are, so that there are no bits
+    per byte."""
 
     no_labels: ClassVar[str | None] = "writes text, and labels none: use `finetune generate`"
 
     def describe(self, config: PreTrainedConfig) -> None:
-        config.problem_type = None  # whatever a checkpoint was to choose from, this one is not
+        config.problem_type = None  # a checkpoint of `Choices` has another one
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "text", "names": []}
@@ -88,7 +91,10 @@ class Text(Writing):
     def floors(
         self, train: Encoded, validation: Encoded, scored: Encoded, vocabulary: int
     ) -> dict[str, dict[str, Measured]]:
-        """Token frequencies, and the answer to the most similar prompt."""
+        """The scores of two baselines: token frequencies, and the answer of the nearest prompt.
+
+        The second one exists only if the task generates.
+        """
         floors = {"unigram": self._measured(unigram_statistics(train, scored, vocabulary))}
         if any(example.prompt is not None for example in scored.examples):
             nearest = nearest_targets(
@@ -108,20 +114,26 @@ class Text(Writing):
 
 
 def token_nats(model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> Term:
-    """Nats of each scored position, (batch, positions).
+    """The loss of each scored position, (batch, positions).
 
-    `batch` may have `past_key_values`: a state to go on from, and to bring up to date. What a
-    training model charges for its activations (`regularization`, as our LSTMs do) counts as nats of
-    the scored positions, so that accumulation stays exact.
+    A model in training may add a penalty for its activations (`regularization` in its outputs, as
+    our LSTMs do). It counts as nats of the scored positions, so that the loss of accumulated
+    batches is exact.
+
+    Args:
+        model: The model.
+        batch: The batch. It may have `past_key_values`: the state from which the model continues,
+            and which it updates.
+        label_smoothing: `training.label_smoothing_factor`.
     """
     labels = batch["labels"]
     inputs = {name: batch[name] for name in batch if name not in ("labels", "row")}
     outputs = model(**inputs, use_cache="past_key_values" in batch)
     logits = outputs.logits  # (batch, [virtual +] positions, vocabulary)
     if "decoder_input_ids" not in batch:
-        positions = batch["input_ids"].shape[1]  # one less than labels where rows are consecutive
-        logits = logits[:, -positions:]  # PEFT puts a soft prompt's logits in front
-        # Padded, because cutting the logits would copy them.
+        positions = batch["input_ids"].shape[1]  # one less than labels if rows are consecutive
+        logits = logits[:, -positions:]  # PEFT puts the logits of a soft prompt before them
+        # The labels are padded, because to cut the logits would copy them.
         labels = pad(labels[:, 1:], (0, 1), value=IGNORED)[:, :positions]
     nats = cross_entropy(
         logits.flatten(0, 1).float(),
@@ -138,7 +150,13 @@ def token_nats(model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> 
 
 
 def unigram_statistics(train: Encoded, scored: Encoded, vocabulary: int) -> list[list[float]]:
-    """Nats, tokens and bytes of each example under the token frequencies of the training rows."""
+    """The nats, tokens and bytes of each example under the token frequencies of the training rows.
+
+    Args:
+        train: The training rows.
+        scored: The rows that are scored.
+        vocabulary: The number of tokens that the tokenizer knows.
+    """
     labels = list(_scored_labels(scored))
     nats = unigram_nats(_scored_labels(train), labels, vocabulary)
     statistics = [[0.0, 0.0, float(example.bytes)] for example in scored.examples]

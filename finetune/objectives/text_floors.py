@@ -1,4 +1,4 @@
-"""Floors: what is reached without a model, to show beside what models reach."""
+"""Baselines of language models that need no neural network."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ import numpy.typing as npt
 def unigram_nats(
     train_ids: Iterable[Sequence[int]], ids: Sequence[Sequence[int]], vocab_size: int
 ) -> list[float]:
-    """Nats of each row of `ids` under the add-one smoothed token frequencies of `train_ids`.
+    """The nats of each row under the token frequencies of the training rows, smoothed by add-one.
+
+    Args:
+        train_ids: The token ids of the training rows.
+        ids: The token ids of the rows that are scored.
+        vocab_size: The number of tokens that the tokenizer knows.
 
     Raises:
-        ValueError: an id lies outside the vocabulary.
+        ValueError: A token id is not in the vocabulary.
     """
     counts = np.ones(vocab_size)  # (vocabulary,)
     for row in train_ids:
@@ -24,6 +29,7 @@ def unigram_nats(
 
 
 def _array(row: Sequence[int], vocab_size: int) -> npt.NDArray[np.int64]:
+    """The token ids of a row as an array, checked against the vocabulary."""
     array = np.asarray(row, dtype=np.int64)  # (tokens,)
     outside = array[(array < 0) | (array >= vocab_size)]
     if outside.size:
@@ -37,13 +43,19 @@ def _array(row: Sequence[int], vocab_size: int) -> npt.NDArray[np.int64]:
 def nearest_targets(
     train_sources: Sequence[str], train_targets: Sequence[str], sources: Sequence[str]
 ) -> list[str]:
-    """For each source, the target of the training source most like it; of equals, the first.
+    """For each source, the target of the most similar training source. Of equal ones, the first.
 
-    Alike: cosine of the TF-IDF weights of character n-grams, orders 2 to 4, of lower-cased words
-    with a space on either side; a Chinese sentence is one word. A source like none gets the first.
+    Similarity is the cosine of TF-IDF weights of character n-grams, orders 2 to 4. The n-grams are
+    of lower-case words with a space on either side; a Chinese sentence counts as one word. A source
+    that is similar to none gets the first target.
+
+    Args:
+        train_sources: The training sources.
+        train_targets: Their targets.
+        sources: The sources that are scored.
 
     Raises:
-        ValueError: no training rows, or training sources and targets differ in number.
+        ValueError: There are no training rows, or the numbers of sources and targets differ.
     """
     from sklearn.feature_extraction.text import (  # type: ignore[import-untyped]  # ships no types
         TfidfVectorizer,
@@ -56,7 +68,7 @@ def nearest_targets(
         )
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), dtype=np.float32)
     train = vectorizer.fit_transform(train_sources).T.tocsr()  # (n-grams, training rows)
-    rows = max(1, 2**24 // len(train_sources))  # similarities held at once: 64 MiB
+    rows = max(1, 2**24 // len(train_sources))  # so that the similarities in memory are 64 MiB
     nearest: list[str] = []
     for start in range(0, len(sources), rows):
         cosines = vectorizer.transform(sources[start : start + rows]) @ train

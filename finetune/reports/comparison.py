@@ -187,7 +187,7 @@ def chosen(runs: Sequence[Run]) -> Choice | None:
     choice = replace(choice, floor=floor, floor_value=values[floor])
     if reason := _no_interval(arms[arm][0], metric, split, entries[0]["n"]):
         return replace(choice, no_interval=reason)
-    score = arms[arm][0].objective.measures[metric]
+    score = arms[arm][0].measures[metric]
     scored = [[score.of_record(row) for row in run.predictions] for run in arms[arm]]
     against = difference(score, scored, [statistics[floor]])
     return replace(choice, against=against)
@@ -204,7 +204,7 @@ def _no_interval(run: Run, metric: str, split: str, examples: int) -> str | None
     if examples < FEWEST:
         of_what = "1 example is" if examples == 1 else f"{examples} examples are"
         return f"{of_what} too few, at least {FEWEST} are needed"
-    if metric not in run.objective.measures:
+    if metric not in run.measures:
         return f"the saved model does not say how {metric} is computed"
     return None
 

@@ -1,1 +1,1 @@
-"""What predictions are worth; each score owns its label, its direction and its statistics."""
+"""Scores: how good predictions are. Each score has its label, its direction and its statistics."""

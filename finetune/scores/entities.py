@@ -1,4 +1,4 @@
-"""Scores of entities in tagged words, in percent."""
+"""Scores of named entities, in percent."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from finetune.scores.labels import f1, f1_label
 
 
 def entity_scores(types: Sequence[str]) -> dict[str, EntityScore]:
-    """The scores of a tagger of entities of `types` (the tags are O, B-<type> and I-<type>).
+    """The scores of a tagger, by name.
 
-    An entity is right when its words and its type are; precision, recall and F1 are over all
-    entities of all documents.
+    An entity is correct if its words and its type are correct. Precision, recall and F1 are over
+    all entities of all documents.
+
+    Args:
+        types: The types of entities. The tags are O, B-<type> and I-<type>.
     """
     every = tuple(types)
     scores: list[EntityScore] = [
@@ -28,21 +31,28 @@ def entity_scores(types: Sequence[str]) -> dict[str, EntityScore]:
 
 @dataclass(frozen=True)
 class EntityScore(Score):
-    """A score of entities, as nervaluate counts them strictly: an I- without a beginning begins.
+    """A score of entities, counted by nervaluate's strict strategy.
 
-    Statistics of a document: entities of `types` rightly found, found, and present.
+    An I- tag that continues no entity begins one. Statistics of a document: the numbers of correct,
+    predicted and present entities of the types. A subclass writes `value`, and may write `counts`.
     """
 
     types: tuple[str, ...]
+    """The types of entities that are counted."""
     higher_is_better = True
 
     def statistics(
         self, predicted: Sequence[Sequence[str]], reference: Sequence[Sequence[str]]
     ) -> list[list[float]]:
-        """The numbers of each document, from its tags.
+        """The statistics of each document.
+
+        Args:
+            predicted: The predicted tags of each document, one for each word.
+            reference: The right tags of each document.
 
         Raises:
-            ValueError: no documents, unequal numbers of documents or tags, or a tag not of BIO.
+            ValueError: There are no documents, the numbers of documents or tags differ, or a tag is
+                not BIO.
         """
         if len(predicted) != len(reference):
             raise ValueError(
@@ -51,13 +61,15 @@ class EntityScore(Score):
             )
         if len(predicted) == 0:
             raise ValueError(f"{self.name}: 0 documents to score; give at least 1")
-        for number, (found, there) in enumerate(zip(predicted, reference, strict=True)):
-            if len(found) != len(there):
+        for number, (predicted_tags, reference_tags) in enumerate(
+            zip(predicted, reference, strict=True)
+        ):
+            if len(predicted_tags) != len(reference_tags):
                 raise ValueError(
-                    f"{self.name}: document {number} has {len(found)} tags predicted and "
-                    f"{len(there)} in the reference; give a tag for each word"
+                    f"{self.name}: document {number} has {len(predicted_tags)} tags predicted and "
+                    f"{len(reference_tags)} in the reference; give a tag for each word"
                 )
-            for tag in {*found, *there}:
+            for tag in {*predicted_tags, *reference_tags}:
                 if tag != "O" and not tag.startswith(("B-", "I-")):
                     raise ValueError(
                         f"{self.name}: document {number} has the tag {tag!r}; give O, B-<type> or "
@@ -66,7 +78,7 @@ class EntityScore(Score):
         return [self.counts(*pair) for pair in zip(predicted, reference, strict=True)]
 
     def counts(self, predicted: Sequence[str], reference: Sequence[str]) -> list[float]:
-        """The numbers of one document."""
+        """The statistics of one document, from its tags."""
         from nervaluate.loaders import ListLoader
         from nervaluate.strategies import StrictEvaluation
 
@@ -80,7 +92,7 @@ class EntityScore(Score):
 
 @dataclass(frozen=True)
 class EntityF1(EntityScore):
-    """The harmonic mean of precision and recall."""
+    """F1 of entities: the harmonic mean of precision and recall."""
 
     @property
     def label(self) -> str:
@@ -97,7 +109,7 @@ class EntityF1(EntityScore):
 
 @dataclass(frozen=True)
 class EntityPrecision(EntityScore):
-    """The share of the entities found that are right; 0 where none is."""
+    """The percentage of predicted entities that are correct. 0 if none is."""
 
     def value(self, totals: Sequence[float]) -> float:
         return 100 * totals[0] / totals[1] if totals[0] else 0.0
@@ -105,7 +117,7 @@ class EntityPrecision(EntityScore):
 
 @dataclass(frozen=True)
 class EntityRecall(EntityScore):
-    """The share of the entities present that are found; 0 where none is."""
+    """The percentage of present entities that are predicted. 0 if none is."""
 
     def value(self, totals: Sequence[float]) -> float:
         return 100 * totals[0] / totals[2] if totals[0] else 0.0
@@ -113,9 +125,10 @@ class EntityRecall(EntityScore):
 
 @dataclass(frozen=True)
 class TokenAccuracy(EntityScore):
-    """The share of words with the right tag: high for all O where entities are rare.
+    """The percentage of words with the right tag.
 
-    Statistics: words right, and words.
+    If entities are rare, it is high even for a tagger that gives O alone. Statistics: the numbers
+    of right words and of all words.
     """
 
     def counts(self, predicted: Sequence[str], reference: Sequence[str]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Scores of labels and of tags, as sums (see base.py), in percent; Matthews from -100 to 100."""
+"""Scores of classifiers, in percent. The Matthews coefficient is from -100 to 100."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ if TYPE_CHECKING:
     Sets = npt.NDArray[np.bool_]
 
 BINS = 15
+"""Bins of the calibration error."""
 
 
 def label_scores(names: Sequence[str], *, multi_label: bool) -> dict[str, LabelScore]:
-    """The scores of a classifier of the classes `names`, by name; Matthews of single labels only.
+    """The scores of a classifier, by name.
 
-    Accuracy, F1 and Matthews are scikit-learn's over all of `names`, with zero_division=0: a class
-    neither predicted nor present has F1 0, in the mean too.
+    Accuracy, F1 and Matthews equal those of scikit-learn over all classes with zero_division=0: a
+    class that is neither predicted nor present has F1 0, and counts in the mean.
+
+    Args:
+        names: The names of the classes.
+        multi_label: Whether a row may have any number of classes. Then there is no Matthews.
     """
     scores: list[LabelScore] = [
         Accuracy("accuracy", multi_label),
@@ -38,8 +43,15 @@ def label_scores(names: Sequence[str], *, multi_label: bool) -> dict[str, LabelS
 
 
 def decide(probabilities: npt.ArrayLike, *, multi_label: bool) -> Sets:
-    """The labels given to each row: of single labels the likeliest, the first of equals; of several
-    those above 0.5."""
+    """The predicted labels of each row, as a boolean array (rows, classes).
+
+    A row with one label gets the most probable class, and of equal ones the first. With
+    `multi_label`, it gets every class above 0.5.
+
+    Args:
+        probabilities: (rows, classes).
+        multi_label: Whether a row may have any number of labels.
+    """
     import numpy as np
 
     chances: Floats = np.asarray(probabilities, dtype=np.float64)  # (n, classes)
@@ -49,7 +61,7 @@ def decide(probabilities: npt.ArrayLike, *, multi_label: bool) -> Sets:
 
 
 def one_hot(labels: npt.ArrayLike, classes: int) -> Sets:
-    """Class numbers (n,) as sets of one label (n, classes)."""
+    """Class numbers, (rows,), as a boolean array (rows, classes)."""
     import numpy as np
 
     sets: Sets = np.arange(classes) == np.asarray(labels)[:, None]
@@ -59,62 +71,71 @@ def one_hot(labels: npt.ArrayLike, classes: int) -> Sets:
 def _check(
     name: str, probabilities: npt.ArrayLike, references: npt.ArrayLike, *, multi_label: bool
 ) -> tuple[Floats, Sets, Sets]:
-    """Probabilities, labels given and labels present, each (n, classes)."""
+    """Checks the input of a score.
+
+    Returns:
+        The probabilities, the predicted labels and the labels of the references, each (rows,
+        classes).
+
+    Raises:
+        ValueError: There are no examples, the shapes differ, or a value is out of range.
+    """
     import numpy as np
 
     chances = np.asarray(probabilities, dtype=np.float64)
-    wanted = np.asarray(references)
+    labels = np.asarray(references)
     if len(chances) == 0:
         raise ValueError(f"{name}: 0 examples to score; give at least 1")
     assert chances.ndim == 2, chances.shape
     shape = chances.shape if multi_label else chances.shape[:1]
-    if wanted.shape != shape:
-        raise ValueError(f"{name}: references of shape {wanted.shape}; give {shape}")
-    wrong = ~((chances >= 0) & (chances <= 1)).all(axis=1)  # not a number is neither
+    if labels.shape != shape:
+        raise ValueError(f"{name}: references of shape {labels.shape}; give {shape}")
+    wrong = ~((chances >= 0) & (chances <= 1)).all(axis=1)  # also true of NaN
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(
             f"{name}: probabilities[{row}] is {chances[row].tolist()}; give numbers from 0 to 1 "
-            "(a model that diverged gives none: lower learning_rate)"
+            "(NaN comes from a model that diverged: lower learning_rate)"
         )
     allowed = range(2 if multi_label else chances.shape[1])
-    outside = wanted[~np.isin(wanted, allowed)]
+    outside = labels[~np.isin(labels, allowed)]
     if outside.size:
         raise ValueError(f"{name}: a reference is {outside[0]}; give 0 to {allowed[-1]}")
-    present = wanted == 1 if multi_label else one_hot(wanted, chances.shape[1])
+    present = labels == 1 if multi_label else one_hot(labels, chances.shape[1])
     return chances, decide(chances, multi_label=multi_label), present
 
 
 def f1_label(name: str) -> str:
-    """The label of macro_f1 or entity_f1, or of one class's or type's F1."""
-    one = name.removeprefix("f1_")
-    return f"F1 of {one}" if one != name else name.replace("_f1", " F1")
+    """The name on tables of an F1 score: of macro_f1, entity_f1, or that of one class or type."""
+    kind = name.removeprefix("f1_")
+    return f"F1 of {kind}" if kind != name else name.replace("_f1", " F1")
 
 
 def f1(correct: float, predicted: float, present: float) -> float:
+    """F1 in percent, from the numbers of correct, predicted and present labels."""
     return 200 * correct / (predicted + present) if correct else 0.0
-
-
-# Labels
 
 
 @dataclass(frozen=True)
 class LabelScore(Score):
-    """A score of class probabilities, each row against its label, or its set of labels."""
+    """A score of class probabilities. A subclass writes `columns` and `value`."""
 
     multi_label: bool
+    """Whether a row may have any number of labels."""
     higher_is_better = True
 
     def statistics(
         self, probabilities: npt.ArrayLike, references: npt.ArrayLike
     ) -> list[list[float]]:
-        """The numbers of each example.
+        """The statistics of each example.
 
-        `probabilities` (n, classes); `references` (n,) class numbers, or (n, classes) of 0 and 1
-        where a row may have several labels.
+        Args:
+            probabilities: (examples, classes).
+            references: Class numbers, (examples,). For multi-label tasks, 0 or 1 for each class,
+                (examples, classes).
 
         Raises:
-            ValueError: no examples, shapes that do not match, or values out of range.
+            ValueError: There are no examples, the shapes differ, or a value is out of range.
         """
         import numpy as np
 
@@ -124,12 +145,18 @@ class LabelScore(Score):
 
     @abstractmethod
     def columns(self, probabilities: Floats, predicted: Sets, present: Sets) -> Sequence[Any]:
-        """The statistics, each (n,) or (n, several)."""
+        """The columns of the statistics, each (examples,) or (examples, numbers).
+
+        Args:
+            probabilities: The class probabilities, (examples, classes).
+            predicted: The predicted labels, a boolean array (examples, classes).
+            present: The labels of the references, a boolean array (examples, classes).
+        """
 
 
 @dataclass(frozen=True)
 class Accuracy(LabelScore):
-    """The share of examples with the right label, or exactly the right set of labels.
+    """The percentage of examples whose label, or whole set of labels, is right.
 
     Statistics: 1 or 0, and 1.
     """
@@ -146,11 +173,12 @@ class Accuracy(LabelScore):
 class LabelF1(LabelScore):
     """The mean F1 of some classes.
 
-    Statistics: for each of `classes` 1 where it was rightly given, then 1 where it was given, then
-    1 where it is present.
+    Statistics: for each class 1 if it is predicted and present; then for each class 1 if it is
+    predicted; then for each class 1 if it is present.
     """
 
     classes: tuple[int, ...]
+    """The numbers of the classes."""
 
     @property
     def label(self) -> str:
@@ -166,15 +194,16 @@ class LabelF1(LabelScore):
 
     def value(self, totals: Sequence[float]) -> float:
         count = len(self.classes)
-        each = (totals[i * count : (i + 1) * count] for i in range(3))
-        return math.fsum(map(f1, *each)) / count
+        correct, predicted, present = (totals[i * count : (i + 1) * count] for i in range(3))
+        return math.fsum(map(f1, correct, predicted, present)) / count
 
 
 @dataclass(frozen=True)
 class Matthews(LabelScore):
-    """Correlation of given and present classes (Gorodkin 2004, eq. 8); 0 where either is constant.
+    """The correlation of predicted and present classes (Gorodkin 2004, eq. 8), times 100.
 
-    Statistics: 1 or 0, 1, then 1 for the class given and 1 for the class present.
+    It is 0 if either is always the same class. Statistics: 1 if the class is right, else 0; 1; then
+    for each class 1 if it is predicted; then for each class 1 if it is present.
     """
 
     label = "Matthews"
@@ -187,10 +216,10 @@ class Matthews(LabelScore):
         right, count, *rest = totals
         predicted, present = rest[: len(rest) // 2], rest[len(rest) // 2 :]
 
-        def covariance(one: Sequence[float], other: Sequence[float]) -> float:
-            return count * count - math.fsum(a * b for a, b in zip(one, other, strict=True))
+        def variance(numbers: Sequence[float]) -> float:
+            return count * count - math.fsum(number * number for number in numbers)
 
-        spread = covariance(predicted, predicted) * covariance(present, present)
+        spread = variance(predicted) * variance(present)
         agreement = right * count - math.fsum(
             a * b for a, b in zip(predicted, present, strict=True)
         )
@@ -199,11 +228,12 @@ class Matthews(LabelScore):
 
 @dataclass(frozen=True)
 class CalibrationError(LabelScore):
-    """Expected calibration error, 15 equal bins (Guo et al. 2017, eq. 3).
+    """Expected calibration error, with 15 equal bins (Guo et al. 2017, eq. 3).
 
-    Of single labels: how far the probability of the label given is from how often it is right; of
-    several: how far each label's probability is from how often it is present. Statistics:
-    probability less outcome, in the bin of the probability; and how many probabilities.
+    It is the mean distance between the probability of the predicted label and how often that label
+    is right. For multi-label tasks, it is the mean distance between the probability of each label
+    and how often the label is present. Statistics: for each bin the probabilities in it less their
+    outcomes; and the number of probabilities.
     """
 
     higher_is_better = False
@@ -211,7 +241,7 @@ class CalibrationError(LabelScore):
     def columns(self, probabilities: Floats, predicted: Sets, present: Sets) -> Sequence[Any]:
         import numpy as np
 
-        chances, outcome = probabilities, present.astype(float)  # (n, each)
+        chances, outcome = probabilities, present.astype(float)  # (examples, probabilities)
         if not self.multi_label:
             chances = chances.max(axis=1, keepdims=True)
             outcome = (outcome * predicted).sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Scores of how well a model predicts given text."""
+"""Scores of the probability that a model gives to a text."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from finetune.scores.base import Score
 
 @dataclass(frozen=True)
 class LikelihoodScore(Score):
-    """How well a model predicts given text.
+    """A score of the probability that a model gives to a text.
 
-    Statistics: nats, tokens predicted, and bytes of UTF-8 those tokens stand for.
+    Statistics: the loss in nats, the number of predicted tokens, and their UTF-8 bytes.
     """
 
     higher_is_better = False
@@ -23,10 +23,15 @@ class LikelihoodScore(Score):
         return [float(record[name]) for name in ("nats", "tokens", "bytes")]
 
     def per(self, count: float, unit: str, nats: float) -> float:
-        """`nats` for each of `count` units.
+        """The nats a unit.
+
+        Args:
+            count: The number of units.
+            unit: Their name, for the error message.
+            nats: The nats of all of them.
 
         Raises:
-            ValueError: there are none.
+            ValueError: There are no units.
         """
         if count == 0:
             raise ValueError(f"{self.name}: 0 {unit} to score; give at least 1")
@@ -35,7 +40,7 @@ class LikelihoodScore(Score):
 
 @dataclass(frozen=True)
 class Loss(LikelihoodScore):
-    """Nats a token. Compare it only between models with the same vocabulary."""
+    """The loss: nats a token. Compare it only between models with the same vocabulary."""
 
     name: str = "loss"
 
@@ -46,7 +51,7 @@ class Loss(LikelihoodScore):
 
 @dataclass(frozen=True)
 class BitsPerByte(LikelihoodScore):
-    """Bits a byte of text: comparable between models whatever their vocabularies."""
+    """Bits a byte of text. It can be compared between models with different vocabularies."""
 
     name: str = "bits_per_byte"
 
@@ -57,7 +62,10 @@ class BitsPerByte(LikelihoodScore):
 
 @dataclass(frozen=True)
 class Perplexity(LikelihoodScore):
-    """exp(nats a token). Never compare it across vocabularies: longer tokens alone raise it."""
+    """The perplexity: exp(nats a token).
+
+    Compare it only between models with the same vocabulary: longer tokens alone raise it.
+    """
 
     name: str = "perplexity"
 

@@ -1,4 +1,4 @@
-"""Scores of the heads that models are pre-trained by."""
+"""Scores of pre-training heads."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from finetune.scores.likelihood import Loss
 
 @dataclass(frozen=True)
 class PartsLoss(Score):
-    """The weighted sum of means. Statistics: of each part its nats, and how many they are of."""
+    """A loss of several parts: the weighted sum of their means.
+
+    Statistics: for each part the nats and the number of scored positions.
+    """
 
     weights: tuple[float, ...]
+    """The weight of each part."""
     higher_is_better = False
 
     def value(self, totals: Sequence[float]) -> float:
         sums, counts = totals[::2], totals[1::2]
         if not all(counts):
             raise ValueError(
-                f"{self.name}: 0 tokens to score; give text of more than special tokens"
+                f"{self.name}: 0 tokens to score; give text that has more than special tokens"
             )
         means = [nats / count for nats, count in zip(sums, counts, strict=True)]
         return math.fsum(w * mean for w, mean in zip(self.weights, means, strict=True))
@@ -33,14 +37,14 @@ class PartLoss(Loss):
     """The loss of one part alone, such as `masked_loss`."""
 
     part: str = ""
-    """What the part is about, as in "loss of masked tokens"."""
+    """What the part predicts, as in "loss of masked tokens"."""
 
     @property
     def label(self) -> str:
         return f"loss of {self.part}"
 
     def of_record(self, record: Mapping[str, Any]) -> list[float]:
-        """Not the record's own nats, which are those of the masked tokens."""
+        """The statistics of the part. The record's own `nats` are those of the masked tokens."""
         return Score.of_record(self, record)
 
 
@@ -48,11 +52,11 @@ class PartLoss(Loss):
 class Share(Score):
     """The accuracy or F1 of one part, such as `masked_accuracy` or `replaced_f1`, in percent.
 
-    Statistics: numerator and denominator. The share of none is 0.
+    Statistics: numerator and denominator. It is 0 if the denominator is 0.
     """
 
     part: str
-    """What the part is about, as in "accuracy of masked tokens"."""
+    """What the part predicts, as in "accuracy of masked tokens"."""
     higher_is_better = True
 
     @property

@@ -21,44 +21,55 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TextScore(Score):
-    """A score of predictions, each against one or more references."""
+    """A score of generated texts, each against one or more references."""
 
     higher_is_better = True
 
     def fit(self, references: Sequence[Sequence[str]]) -> TextScore:
-        """The score as this corpus needs it. Give all references, where shares are scored apart."""
+        """The score with the settings that this corpus needs, such as BLEU's tokenizer.
+
+        Args:
+            references: The references of the whole corpus, even if only a part of it is scored.
+        """
         return self
 
     @abstractmethod
     def statistics(
         self, predictions: Sequence[str], references: Sequence[Sequence[str]]
     ) -> list[list[float]]:
-        """The numbers of each example.
+        """The statistics of each example.
+
+        Args:
+            predictions: The generated texts.
+            references: One or more references for each text.
 
         Raises:
-            ValueError: no examples, unequal lengths, or an example without a list of references.
+            ValueError: There are no examples, the numbers of predictions and references differ, or
+                an example has no list of references.
         """
 
     @abstractmethod
     def signature(self, references: Sequence[Sequence[str]]) -> str:
-        """What exactly was measured, for a report: settings and the library's version."""
+        """The settings of the score and the version of its library, as text for a report."""
 
 
 @dataclass(frozen=True)
 class SacrebleuScore(TextScore):
-    """A score of sacrebleu's, equal to its corpus score."""
+    """A score that sacrebleu computes. Its value equals sacrebleu's corpus score."""
 
     @abstractmethod
     def metric(self, references: Sequence[Sequence[str]]) -> Metric:
-        """sacrebleu's metric, set up for a corpus with these references."""
+        """The metric of sacrebleu, with the settings for these references."""
 
-    # The underscored methods are those by which sacrebleu's own significance tests add up examples.
+    # The private methods of sacrebleu below are those of its own significance tests.
 
     def statistics(
         self, predictions: Sequence[str], references: Sequence[Sequence[str]]
     ) -> list[list[float]]:
         _check(self.name, predictions, references)
-        streams = list(zip_longest(*references))  # every example's first reference, then second, …
+        streams = list(
+            zip_longest(*references)
+        )  # the first reference of every example, then the second, …
         metric = self.metric(references)
         rows: list[list[float]] = metric._extract_corpus_statistics(predictions, streams)
         return rows
@@ -68,17 +79,17 @@ class SacrebleuScore(TextScore):
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
         metric = self.metric(references)
-        # It tells only how many references there are: empty ones spare counting their n-grams.
+        # The signature shows only the number of references. Empty ones have no n-grams to count.
         metric._cache_references(list(zip_longest(*([""] * len(row) for row in references))))
         return f"{self.name}|{metric.get_signature()}"
 
 
 @dataclass(frozen=True)
 class ChrF(SacrebleuScore):
-    """chrF2 (Popović 2015): F-score of character n-grams up to 6, fit for every script.
+    """chrF2 (Popović 2015): F-score of character n-grams up to order 6. It suits every script.
 
-    Statistics: n-grams of the prediction, of the reference and in both, for each order; of several
-    references the best.
+    Statistics: for each order the numbers of n-grams in the prediction, in the reference and in
+    both. Of several references, the best one is used.
     """
 
     name: str = "chrf"
@@ -92,20 +103,20 @@ class ChrF(SacrebleuScore):
 
 @dataclass(frozen=True)
 class Bleu(SacrebleuScore):
-    """BLEU (Papineni et al. 2002), smoothed as sacrebleu does by default.
+    """BLEU (Papineni et al. 2002), with sacrebleu's default smoothing.
 
-    Statistics: the prediction's length, the closest reference's, n-grams in both and in the
-    prediction, orders 1 to 4. Other languages without spaces than Chinese are not tokenized: read
-    chrF there.
+    Statistics: the length of the prediction, the closest length of a reference, and for orders 1 to
+    4 the numbers of n-grams in both and in the prediction. Apart from Chinese, languages without
+    spaces are not tokenized: use chrF for them.
     """
 
     name: str = "bleu"
     label = "BLEU"
     tokenize: Literal["13a", "zh"] | None = None
-    """None: decided by the references at hand, see `fit`."""
+    """sacrebleu's tokenizer. None: chosen by the references, see `fit`."""
 
     def fit(self, references: Sequence[Sequence[str]]) -> Bleu:
-        """With the tokenizer "zh" where most letters of the references are Han, else "13a"."""
+        """BLEU with the tokenizer "zh" if most letters of the references are Han, else "13a"."""
         text = "".join(reference for row in references for reference in row)
         han, letters = (len(regex.findall(kind, text)) for kind in (r"\p{Han}", r"\p{L}"))
         return replace(self, tokenize="zh" if 2 * han > letters else "13a")
@@ -114,16 +125,16 @@ class Bleu(SacrebleuScore):
         from sacrebleu.metrics.bleu import BLEU
 
         tokenize = self.tokenize or self.fit(references).tokenize
-        return BLEU(tokenize=tokenize, force=True)  # force: no advice on tokenized input
+        return BLEU(tokenize=tokenize, force=True)  # force=True: no warning about tokenized input
 
 
 @dataclass(frozen=True)
 class Rouge(TextScore):
-    """ROUGE (Lin 2004): F1 of rouge-score, without stemming, averaged over examples.
+    """ROUGE (Lin 2004): the F1 of rouge-score without stemming, averaged over examples.
 
-    Statistics: F1 in percent, against the best of the references, and 1. `name` is one of rouge1,
-    rouge2, rougeL (over the whole text as one sequence). On plain English it equals rouge-score's
-    default, whose own tokenizer drops every character outside ASCII.
+    Its name is rouge1, rouge2 or rougeL; rougeL reads the whole text as one sequence. On plain
+    English it equals rouge-score's default. The tokenizer is our own, because rouge-score's drops
+    every character outside ASCII. Statistics: F1 in percent with the best reference, and 1.
     """
 
     @property
@@ -153,18 +164,19 @@ class Rouge(TextScore):
 
 
 class Words:
-    """Tokens for ROUGE: lower-case words of any script, without punctuation."""
+    """The tokenizer of ROUGE: lower-case words of any script, without punctuation."""
 
     def tokenize(self, text: str) -> list[str]:
-        """The tokens of `text`; an accent counts the same composed and decomposed."""
+        """The tokens of `text`. Composed and decomposed accents give the same tokens."""
         return word_parts(unicodedata.normalize("NFC", text.lower()))
 
 
 @dataclass(frozen=True)
 class ExactMatch(TextScore):
-    """The share of predictions equal to a reference, runs of white space aside and nothing else.
+    """The percentage of predictions that equal a reference.
 
-    Case, punctuation and accents count. Statistics: 1 or 0, and 1.
+    Runs of white space count as one space. Case, punctuation and accents must be the same.
+    Statistics: 1 or 0, and 1.
     """
 
     name: str = "exact_match"
@@ -189,12 +201,18 @@ TEXT_SCORES: dict[str, TextScore] = {
     score.name: score
     for score in (ChrF(), Bleu(), Rouge("rouge1"), Rouge("rouge2"), Rouge("rougeL"), ExactMatch())
 }
+"""Every score of generated texts, by name."""
 
 
 def written_scores(
     predictions: Sequence[str], references: Sequence[Sequence[str]]
 ) -> dict[str, Measured]:
-    """Every text score of these predictions, each as the references need it."""
+    """Every text score of generated texts, by name.
+
+    Args:
+        predictions: The generated texts.
+        references: One or more references for each text.
+    """
     fitted = {name: score.fit(references) for name, score in TEXT_SCORES.items()}
     return {
         name: Measured(score, score.statistics(predictions, references), "generated")
@@ -203,6 +221,12 @@ def written_scores(
 
 
 def _check(name: str, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+    """Checks the input of a text score.
+
+    Raises:
+        ValueError: There are no examples, the numbers of predictions and references differ, or an
+            example has no list of references.
+    """
     if len(predictions) != len(references):
         raise ValueError(
             f"{name}: {len(predictions)} predictions and {len(references)} lists of references; "
@@ -218,5 +242,6 @@ def _check(name: str, predictions: Sequence[str], references: Sequence[Sequence[
 
 
 def _count(references: Sequence[Sequence[str]]) -> int | str:
+    """The number of references of each example, or "var" if it differs, as sacrebleu writes it."""
     counts = {len(row) for row in references}
     return counts.pop() if len(counts) == 1 else "var"

@@ -1,4 +1,4 @@
-"""What a row means: which columns it has, how it is encoded, how it is scored."""
+"""Tasks: what a row of data means, how it is tokenized, and which output learns from it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetune.objectives.classes import Classes
 from finetune.objectives.tags import Tags
+from finetune.tasks.base import Task
 from finetune.tasks.classification import Classification
 from finetune.tasks.completion import Completion
 from finetune.tasks.language_modeling import LanguageModeling, SpanCorruption
@@ -24,14 +25,19 @@ __all__ = [
     "SentenceOrder",
     "SpanCorruption",
     "Tagging",
+    "Task",
     "plain_task",
 ]
 
 
 def plain_task(objective: Objective) -> Classification | Tagging:
-    """The task whose texts a model labels that no recipe of ours trained.
+    """The task that labels texts with a model that has no recipe, such as one from the Hub.
 
-    Raises: ValueError for a model that has to be asked as its recipe says.
+    Args:
+        objective: The kind of output that the model has.
+
+    Raises:
+        ValueError: The model needs the prompt of its recipe.
     """
     match objective:
         case Classes(multi_label=multi_label):
@@ -39,6 +45,6 @@ def plain_task(objective: Objective) -> Classification | Tagging:
         case Tags():
             return Tagging()
     raise ValueError(
-        f"writes one of {', '.join(objective.names)} after a prompt that its run's recipe.json "
-        "knows: name the run"
+        f"writes one of {', '.join(objective.names)} after a prompt that is in the recipe.json of "
+        "its run: name the folder of the run"
     )

@@ -1,4 +1,4 @@
-"""A user's own texts as rows of a task's columns."""
+"""A user's own texts, as rows with the columns of a task."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ if TYPE_CHECKING:
     from finetune.shape import Shape
 
 Prompt = str | Mapping[str, Any]
-"""A text, or a row of the recipe's columns."""
+"""A text, or a row with the columns of the recipe's data."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A user's own texts, and the model that is to label them."""
+    """A user's own texts, and what a task has to know of the model that labels them."""
 
     prompts: Sequence[Prompt]
+    """The texts, or rows with the columns of the recipe's data."""
     renamed: Mapping[str, str]
-    """The user's names of columns, and the task's."""
+    """The task's name for each column that the user's data calls differently: `data.columns`."""
     tokenizer: PreTrainedTokenizerBase
     shape: Shape
     names: Sequence[str]
-    """The labels that the model gives."""
+    """The label names of the model, by number."""
 
     def rows(
         self, columns: Sequence[str], kinds: type | tuple[type, ...] = str
     ) -> list[Mapping[str, Any]]:
-        """Each text as a row with the task's columns."""
+        """Each text as a row with the task's columns. See `as_rows`."""
         return as_rows(self.prompts, columns, self.renamed, kinds)
 
 
@@ -42,23 +43,29 @@ def as_rows(
 ) -> list[Mapping[str, Any]]:
     """Each prompt as a row with the task's columns.
 
-    `renamed`: what `data.columns` of the recipe calls a column of the user's. Where a task reads
-    one column and no row has it, the only column of text is taken for it.
+    If a task reads one column, and no row has it, the only column of text takes its place.
 
-    Raises: ValueError for a row without one of the columns, or with another kind of value in it.
+    Args:
+        prompts: Texts, or rows with the columns of the user's data.
+        columns: The columns that the task reads.
+        renamed: The task's name for each column that the user's data calls differently.
+        kinds: The types that the values of the columns may have.
+
+    Raises:
+        ValueError: A row lacks one of the columns, or has another type of value in it.
     """
     rows: list[dict[str, Any]] = []
     for prompt in prompts:
         if not isinstance(prompt, str):
             kept = {name: value for name, value in prompt.items() if name not in renamed}
-            ours = {renamed[name]: prompt[name] for name in prompt if name in renamed}
-            rows.append(kept | ours)
+            moved = {renamed[name]: prompt[name] for name in prompt if name in renamed}
+            rows.append(kept | moved)
         elif len(columns) == 1:
             rows.append({columns[0]: prompt})
         else:
             raise ValueError(
-                f"this model reads the columns {', '.join(columns)}: give them as rows of a "
-                "file, by --file"
+                f"this model reads the columns {', '.join(columns)}: put them into a file with "
+                "these columns and name it with --file"
             )
     names = {name for row in rows for name, value in row.items() if isinstance(value, kinds)}
     if len(columns) == len(names) == 1 and not any(columns[0] in row for row in rows):

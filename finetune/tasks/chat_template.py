@@ -24,10 +24,10 @@ LAST_MESSAGE = """\
   {%- set content = texts | join -%}
 {%- endif -%}
 """
-"""Sets `content`, which may come as a string or as a list of parts."""
+"""Jinja code that sets `content` to the text of the last message, a string or a list of parts."""
 
 PROBES = ("a", "Hello, how are you?", "Où ça ? 你好", "two\nlines\n", " {x} {{ y }} {% z %} 'q' \"")
-"""Contents for which the template is compared with the prompt."""
+"""Messages for which the token ids of the template are compared with those of the prompt."""
 
 
 def chat_template(
@@ -36,13 +36,20 @@ def chat_template(
     prompt_ids: Callable[[str], list[int]],
     tokenizer: PreTrainedTokenizerBase,
 ) -> str | None:
-    """A Jinja template that renders the last user message into `prompt`, whose only column it is.
+    """A Jinja chat template that renders the last user message as the prompt of the task.
 
-    `tokenizer.apply_chat_template` gives the token ids that `prompt_ids` gives: the template itself
-    writes the special tokens that the tokenizer puts around a prompt, such as T5's `</s>`. Other
-    messages are not rendered, because the model was trained on single prompts.
+    With it, `tokenizer.apply_chat_template` gives the token ids that training used: the template
+    itself writes the special tokens that the tokenizer puts around a prompt, such as T5's `</s>`.
+    Other messages are not rendered, because the model was trained on single prompts.
 
-    Returns None for a tokenizer with which the ids would differ.
+    Args:
+        prompt: The task's template, with one column.
+        column: That column.
+        prompt_ids: The token ids of the prompt for a message, as in training.
+        tokenizer: The tokenizer that the template is saved with.
+
+    Returns:
+        The template. None: with this tokenizer its token ids would differ.
     """
     bare = tokenizer(prompt.format_map({column: "a"}), add_special_tokens=False)["input_ids"]
     before, after = _around(bare, prompt_ids("a"), tokenizer)
@@ -62,9 +69,15 @@ def chat_template(
 
 
 def _around(bare: list[int], ids: list[int], tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
-    """The special tokens that stand before `bare` and after it in `ids`, as text."""
+    """The special tokens before and after a prompt, as text.
+
+    Args:
+        bare: The prompt's token ids without special tokens.
+        ids: Its token ids with them.
+        tokenizer: The tokenizer.
+    """
     starts = range(len(ids) - len(bare) + 1)
     start = next((start for start in starts if ids[start : start + len(bare)] == bare), 0)
-    around = (ids[:start], ids[start + len(bare) :])
-    before, after = ("".join(tokenizer.convert_ids_to_tokens(some)) for some in around)
+    special = (ids[:start], ids[start + len(bare) :])
+    before, after = ("".join(tokenizer.convert_ids_to_tokens(part)) for part in special)
     return before, after

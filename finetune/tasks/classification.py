@@ -1,4 +1,4 @@
-"""A text's class, or any number of classes: spam, sentiment, topics."""
+"""Text classification: one class for each text, or any number of classes."""
 
 from __future__ import annotations
 
@@ -35,23 +35,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classification(Task):
-    """Learns the column `label` of a text: text or a whole number or, with `multi_label`, a list
-    of either, which may be empty; a table's cell holds it as JSON, ["a", "b"], or with commas
-    between, a, b. The classes are those of the training split."""
+    """Learns the class of a text (spam, sentiment, topic) from the column `label`.
+
+    A label is text or a whole number. With `multi_label` it is a list of labels, which may be
+    empty. The cell of a table holds such a list as JSON, ["a", "b"], or separated by commas, a, b.
+    The classes are the labels of the training split, unless `labels` names them.
+    """
 
     text: str = "{text}"
-    """Template over the columns; of two texts, say, "{premise} {hypothesis}"."""
+    """The text that is classified: a template over the columns. For a pair of texts write, for
+    example, "{premise} {hypothesis}"."""
     labels: tuple[str, ...] | None = None
-    """The classes in an order of one's own; None: those of the training split, sorted, whole
-    numbers by their value."""
+    """The class names in your own order. None: the labels of the training split, sorted; if all are
+    whole numbers, by their value."""
     multi_label: bool = False
-    """A text has any number of the classes, not exactly one."""
+    """A text may have any number of the classes. False: it has exactly one."""
     max_tokens: int | None = None
-    """Longer texts lose their end; None: what the model takes, at most 512."""
+    """The longest text, in tokens. Longer texts lose their end. None: the longest text that the
+    model reads, but at most 512."""
     imbalance: Literal["none", "weights", "focal", "resample"] = "none"
-    """Of classes that are unequally frequent. weights: each row's loss is multiplied by the inverse
-    frequency of its class in training, 1 on average. focal: by (1 - p)², p the probability of its
-    class (Lin et al. 2017). resample: training rows of every class are read equally often."""
+    """What to do if some classes are rare. none: nothing. weights: the loss of a row is multiplied
+    by the inverse frequency of its class in the training split; the mean weight is 1. focal: it is
+    multiplied by (1 - p)², where p is the probability of its class (Lin et al. 2017). resample:
+    training reads rows of every class equally often."""
 
     metric: ClassVar[str] = "macro_f1"
     targets: ClassVar[tuple[str, ...]] = ("label",)
@@ -59,16 +65,20 @@ class Classification(Task):
 
     def __post_init__(self) -> None:
         if not template_columns(self.text):
-            raise ValueError(f"task.text {self.text!r} names no column, such as {{text}}")
+            raise ValueError(
+                f"task.text {self.text!r} names no column; write one in braces, such as {{text}}"
+            )
         if self.labels is not None:
             object.__setattr__(self, "labels", tuple(map(str, self.labels)))
             assert self.labels is not None
             if len(set(self.labels)) < len(self.labels):
-                raise ValueError(f"task.labels names a class twice: {', '.join(self.labels)}")
+                raise ValueError(
+                    f"task.labels names a class twice: {', '.join(self.labels)}; name each once"
+                )
         if self.multi_label and self.imbalance == "resample":
             raise ValueError(
-                "task.imbalance resample needs one class a row; with task.multi_label use weights "
-                "or focal"
+                "task.imbalance resample needs one class a row, but task.multi_label is set; use "
+                "weights or focal"
             )
 
     @property
@@ -81,19 +91,19 @@ class Classification(Task):
         return texts if self.multi_label else texts | {"label": (str, int)}
 
     def objective(self, splits: Splits) -> Classes:
-        """
+        """The classifier, with the classes of the training split.
+
         Raises:
-            ValueError: labels of different kinds, or one that training does not have, with its
-                place; or too few.
+            ValueError: Labels have different types, a label is not in the training split, or there
+                are fewer than two classes. The message names the place of the label.
         """
         if self.multi_label:
             splits.require({"label": (list, str)}, may_be_empty=True)
-        advice = "mend it, or name every class in task.labels"
+        advice = "correct it, or name every class in task.labels"
         names = names_in(splits, "label", advice, self.labels, several=self.multi_label)
         return Classes(names, self.multi_label, self.imbalance)
 
     def texts(self, split: Dataset) -> Iterable[str]:
-        """What a tokenizer that starts from scratch is trained on."""
         for row in split.select_columns(list(self.inputs)):
             yield self.text.format_map(row)
 
@@ -116,8 +126,8 @@ class Classification(Task):
             text = self.text.format_map(row)
             ids, was_cut = self.ids(text, tokenizer, shape)
             cut += was_cut
-            if others := [label for label in labels if label not in number_of]:
-                raise ValueError("label " + not_one(others[0], "the model's", names))
+            if unknown_labels := [label for label in labels if label not in number_of]:
+                raise ValueError("label " + not_one(unknown_labels[0], "the model's", names))
             numbers = [number_of[label] for label in labels]
             if self.multi_label:
                 numbers = [int(number in numbers) for number in range(len(names))]
@@ -137,13 +147,13 @@ class Classification(Task):
             notes.append(f"{cut} of {len(rows)} texts lost their end, cut to {limit} tokens")
         if training:
             notes += counted(names, examples)
-        read = ((example.input, ids) for example, (_, ids, _) in zip(examples, rows, strict=True))
+        pairs = ((example.input, ids) for example, (_, ids, _) in zip(examples, rows, strict=True))
         resampled = training and self.imbalance == "resample"
         return Encoded(
             encoded_rows(rows),
             tuple(examples),
             tuple(notes),
-            unknown(tokenizer, read, "input tokens"),
+            unknown(tokenizer, pairs, "input tokens"),
             strata=tuple(number for _, _, (number,) in rows) if resampled else (),
         )
 
@@ -152,26 +162,34 @@ class Classification(Task):
         return self._unlabelled(texts, asked)
 
     def explain(self, asked: Asked, label: Labeller) -> list[dict[str, Any]]:
-        """The words of the template itself are not weighed, nor what the model does not read."""
+        """The answers to a user's texts, with the weight of each word for the answer.
 
-        def labelled(texts: Sequence[str]) -> tuple[list[dict[str, Any]], Any]:
+        The words of the template itself get no weights. Words that the model does not read, because
+        the text is too long, have the weight 0.
+        """
+
+        def classify(texts: Sequence[str]) -> tuple[list[dict[str, Any]], Any]:
             return label(self._unlabelled(texts, asked))
 
         answers = []
         for row in asked.rows(self.inputs):
             text, parts = self.text.format_map(row), template_spans(self.text, row)
             spans = [word for part in parts for word in word_spans(text, part)]
-            (answer,), _ = labelled([text])
-            given = answer["labels"] if self.multi_label else [answer["label"]]
-            labels = given or [next(iter(answer["probabilities"]))]
-            end = self._read(text, spans, asked)
+            (answer,), _ = classify([text])
+            predicted = answer["labels"] if self.multi_label else [answer["label"]]
+            # Without a predicted class, the most probable one is explained.
+            labels = predicted or [next(iter(answer["probabilities"]))]
+            end = self._characters_read(text, spans, asked)
             words = occlusion(
-                lambda some: labelled(some)[1].probabilities,
+                lambda texts: classify(texts)[1].probabilities,
                 text[:end],
                 [asked.names.index(label) for label in labels],
                 [span for span in spans if span[1] <= end],
             )
-            words += [Word(text[a:b], a, b, (0.0,) * len(labels)) for a, b in spans[len(words) :]]
+            words += [
+                Word(text[start:stop], start, stop, (0.0,) * len(labels))
+                for start, stop in spans[len(words) :]
+            ]
             answer["read"] = end
             answer["words"] = [
                 {"text": word.text, "start": word.start, "end": word.end}
@@ -182,7 +200,7 @@ class Classification(Task):
         return answers
 
     def _unlabelled(self, texts: Sequence[str], asked: Asked) -> Encoded:
-        """Texts that `self.text` made of rows, whose classes are not known."""
+        """The rows of texts without known classes. `self.text` is already filled."""
         labels = [IGNORED] * (len(asked.names) if self.multi_label else 1)
         ids = [self.ids(text, asked.tokenizer, asked.shape)[0] for text in texts]
         rows = [(number, row, labels) for number, row in enumerate(ids)]
@@ -191,9 +209,12 @@ class Classification(Task):
         )
         return Encoded(encoded_rows(rows), examples)
 
-    def _read(self, text: str, words: Sequence[Span], asked: Asked) -> int:
-        """Where what the model reads of `text` ends: the first word after which no more of the text
-        changes the token ids. A slow tokenizer does not say where its tokens stand."""
+    def _characters_read(self, text: str, words: Sequence[Span], asked: Asked) -> int:
+        """The number of characters of `text` that the model reads.
+
+        It is the end of the first word after which the rest of the text changes no token id. The
+        offsets of the tokens would be simpler, but a slow tokenizer has none.
+        """
 
         def ids(end: int) -> list[int]:
             return self.ids(text[:end], asked.tokenizer, asked.shape)[0]
@@ -207,22 +228,29 @@ class Classification(Task):
     def ids(
         self, text: str, tokenizer: PreTrainedTokenizerBase, shape: Shape
     ) -> tuple[list[int], bool]:
-        """The token ids of what `self.text` makes of a row, and whether it had to be cut to fit."""
+        """The token ids of a text, and whether the text was cut to fit.
+
+        Args:
+            text: The filled template `self.text`.
+            tokenizer: The tokenizer of the model.
+            shape: The shape of the model.
+        """
         limit = self.limit(shape)
         part = text[: limit * CHARACTERS]
         ids: list[int] = tokenizer(part, verbose=False)["input_ids"]
         was_cut = len(ids) > limit or len(part) < len(text)
-        if len(ids) > limit:  # the tokenizer keeps what it puts at the end
+        if len(ids) > limit:  # the tokenizer keeps the special tokens at the end
             ids = tokenizer(part, truncation=True, max_length=limit, verbose=False)["input_ids"]
         if shape.encoder_decoder:
-            # Its classifier reads the state at the end-of-text token, and fails unless every row
-            # has just one: none that the text itself spells.
+            # An encoder-decoder's classifier reads the state at the end-of-text token, and fails
+            # unless every row has exactly one. So those that the text itself spells are removed.
             end = tokenizer.eos_token_id
-            own = [id for id in ids if id != end]
-            ids = [*own[: limit - 1], end]
+            text_ids = [id for id in ids if id != end]
+            ids = [*text_ids[: limit - 1], end]
         return ids or [tokenizer.pad_token_id], was_cut
 
     def limit(self, shape: Shape) -> int:
+        """The most tokens of a text."""
         return token_limit(self.max_tokens, shape)
 
     def pipeline(self, checkpoint: Checkpoint) -> str:
@@ -233,7 +261,7 @@ class Classification(Task):
         if self.text != f"{{{self.inputs[0]}}}":
             text = filled(self.text, self.inputs)
         if checkpoint.adapter is None:
-            # A pipeline says only the likeliest label, unless it is asked for all.
+            # A pipeline gives only the most probable label, unless it is asked for all of them.
             options = ", top_k=None" * self.multi_label
             return labelling(checkpoint, text, self.pipeline(checkpoint), options)
         answer = "print(dict(zip(names, logits.softmax(-1).tolist())))"

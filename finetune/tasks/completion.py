@@ -1,4 +1,4 @@
-"""From a prompt to its completion: dialogue, translation, summaries, answers."""
+"""Prompt and completion: dialogue, translation, summarization, question answering."""
 
 from __future__ import annotations
 
@@ -34,42 +34,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Completion(Task):
-    """Learns `completion` after `prompt`; the prompt itself is never a label.
+    """Learns to write `completion` after `prompt`. The loss is on the completion alone.
 
-    A causal model reads both in one sequence; an encoder-decoder reads the prompt and writes the
-    completion, without the white space that separates the two. With `choices` either is a
+    A causal model reads both as one sequence. An encoder-decoder reads the prompt and writes the
+    completion, without the white space that separates the two. With `choices`, the model is a
     classifier that writes its label.
     """
 
     prompt: str = "{source}"
-    """Template over the columns, e.g. "{document}\\nTL;DR:"."""
+    """The prompt: a template over the columns, for example "{document}\\nTL;DR:"."""
     completion: str = " {target}"
-    """Template of what is learned. Begin it with a space if the prompt does not end in one."""
+    """The completion: a template over the columns. Begin it with a space, unless the prompt ends
+    in one."""
     max_prompt_tokens: int | None = None
-    """Longer prompts lose tokens of their longest column; None: what the model has room for, at
-    most 1,024."""
+    """The longest prompt, in tokens. Longer prompts lose tokens of their longest column. None: as
+    many as the model has room for, but at most 1,024."""
     max_completion_tokens: int | None = None
-    """Longer completions are cut at the end; None: 128, or half of what the model takes."""
+    """The longest completion, in tokens. Longer completions lose their end. None: 128, but at most
+    half of what the model reads."""
     cut: Literal["start", "end"] = "end"
-    """Which end of a too long column is dropped."""
+    """Which side of a column that is too long is cut off."""
     choices: bool = False
-    """The completion's column holds labels, and the model is scored as a classifier: each label of
-    the training split is read after the prompt, and the likeliest is the answer."""
+    """Classify by writing: the completion's column holds labels. The model scores each label of the
+    training split as the completion of the prompt, and the most probable label is its answer."""
 
     def __post_init__(self) -> None:
         for name, template in (("prompt", self.prompt), ("completion", self.completion)):
             if not template_columns(template):
-                raise ValueError(f"task.{name} {template!r} names no column, such as {{source}}")
+                raise ValueError(
+                    f"task.{name} {template!r} names no column; write one in braces, such as "
+                    "{source}"
+                )
         if self.choices:
             if len(self.targets) > 1:
                 raise ValueError(
                     f"task.choices: task.completion {self.completion!r} has the columns "
-                    f"{', '.join(self.targets)}; one alone holds the labels"
+                    f"{', '.join(self.targets)}; name one column alone, which holds the labels"
                 )
             if self.targets[0] in self.inputs:
                 raise ValueError(
-                    f"task.choices: task.prompt {self.prompt!r} gives away {self.targets[0]}, "
-                    "which is to be the answer"
+                    f"task.choices: task.prompt {self.prompt!r} gives away the answer, "
+                    f"{self.targets[0]}; leave that column out of the prompt"
                 )
 
     not_explained: ClassVar[str | None] = "writes its label"
@@ -88,7 +93,6 @@ class Completion(Task):
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The columns that are learned."""
         return template_columns(self.completion)
 
     @property
@@ -98,16 +102,16 @@ class Completion(Task):
         return texts | dict.fromkeys(self.targets, target)
 
     def objective(self, splits: Splits) -> Text | Choices:
-        """
+        """The language model; with `choices`, scored as a classifier of the training labels.
+
         Raises:
-            ValueError: with `choices`, what is wrong with the labels, as in Classification.
+            ValueError: With `choices`, the labels cannot be learned, as in `Classification`.
         """
         if not self.choices:
             return Text()
-        return Choices(names_in(splits, self.targets[0], "mend it, or leave task.choices out"))
+        return Choices(names_in(splits, self.targets[0], "correct it, or leave task.choices out"))
 
     def texts(self, split: Dataset) -> Iterable[str]:
-        """What a tokenizer that starts from scratch is trained on."""
         for row in self._rows(split):
             yield self.prompt.format_map(row) + self.completion.format_map(row)
 
@@ -169,7 +173,11 @@ class Completion(Task):
         *,
         training: bool,
     ) -> Encoded:
-        """A row for each prompt to learn from; to score, one for each of its choices."""
+        """The rows of a classifier that writes its label.
+
+        A training row is a prompt with its right choice. To be scored, each prompt has a row for
+        every choice.
+        """
         answers = self.answers(tokenizer, shape, names)
         rows: list[tuple[int, list[int], list[int]]] = []
         examples: list[Example] = []
@@ -220,40 +228,45 @@ class Completion(Task):
     def answers(
         self, tokenizer: PreTrainedTokenizerBase, shape: Shape, names: Sequence[str]
     ) -> dict[str, list[int]]:
-        """The token ids of each choice as it follows a prompt, its end of text included.
+        """The token ids of each choice as it follows a prompt, with the end-of-text token.
 
         Raises:
-            ValueError: a model without choices; one that would be cut, or that the tokenizer cannot
-                tell from another.
+            ValueError: The model was trained without choices, a choice is too long, or two choices
+                have the same token ids.
         """
         if not names:
-            raise ValueError("task.choices: the model was trained without, and has none")
+            raise ValueError(
+                "task.choices: the model was trained without choices, and has no labels"
+            )
         _, limit = self.template.limits(shape)
         end = end_of_text(tokenizer)
         ids_of: dict[str, list[int]] = {}
         for name in names:
             text = self.completion.format_map({self.targets[0]: name})
             text = text.strip() if shape.encoder_decoder else text
-            ids, left = _answer_ids(text, end, limit, tokenizer, shape)
-            if left != text:
+            ids, kept_text = _answer_ids(text, end, limit, tokenizer, shape)
+            if kept_text != text:
                 raise ValueError(
-                    f"task.max_completion_tokens {limit}: {name!r} and the end of text take more, "
-                    "and a choice cannot be cut"
+                    f"task.max_completion_tokens {limit}: {name!r} and the end-of-text token take "
+                    "more, and a choice cannot be cut; raise the limit"
                 )
-            if same := [other for other, its_ids in ids_of.items() if its_ids == ids]:
+            if same := [other for other, other_ids in ids_of.items() if other_ids == ids]:
                 raise ValueError(
-                    f"task.choices: {same[0]!r} and {name!r} are the same tokens to this "
+                    f"task.choices: {same[0]!r} and {name!r} have the same token ids in this "
                     "tokenizer; write the labels in other words, or use another model"
                 )
             ids_of[name] = ids
         return ids_of
 
     def question(self, row: Mapping[str, str]) -> str:
-        """What is to be labelled, without the prompt's own words: the same under every prompt."""
+        """The text that is labelled: the columns without the prompt's own words.
+
+        It is the same under every prompt, so that runs with different prompts can be compared.
+        """
         return " ".join(row[column] for column in self.inputs)
 
     def _rows(self, split: Dataset) -> Iterator[Mapping[str, Any]]:
-        """Choices by their names."""
+        """The rows of a split. With `choices`, the label of a row is its name, as text."""
         if not self.choices:
             yield from split
             return
@@ -261,17 +274,18 @@ class Completion(Task):
         for row, (name,) in zip(split, labels_of(split, column), strict=True):
             yield {**row, column: name}
 
-    def _cut_note(self, cut: int, of: int, shape: Shape) -> list[str]:
+    def _cut_note(self, cut: int, total: int, shape: Shape) -> list[str]:
+        """A note of how many prompts were cut."""
         if not cut:
             return []
         return [
-            f"{cut} of {of} prompts lost the {self.cut} of their longest column, cut to "
+            f"{cut} of {total} prompts lost the {self.cut} of their longest column, cut to "
             f"{self.template.limits(shape)[0]} tokens"
         ]
 
     @property
     def template(self) -> PromptTemplate:
-        """The prompt, as it is cut to fit."""
+        """The prompt, with its limits."""
         completion = self.max_completion_tokens
         return PromptTemplate(self.prompt, self.max_prompt_tokens, completion, self.cut)
 
@@ -290,8 +304,8 @@ class Completion(Task):
         if not self.choices:
             return ()
         return (
-            "The answer is the likeliest choice, as `finetune predict` gives it with its "
-            "probability; the code above writes freely.",
+            "The answer is the most probable choice. `finetune predict` gives it with its "
+            "probability; the code above lets the model write any text.",
         )
 
     @property
@@ -299,11 +313,13 @@ class Completion(Task):
         return len(self.inputs) == 1
 
     def chat_template(self, tokenizer: PreTrainedTokenizerBase, shape: Shape) -> str | None:
-        """Other tools then ask as training did. None for a prompt of several columns too."""
+        """The prompt as a chat template, so that other tools ask as training did.
+
+        None: the prompt has several columns, or no template gives the same token ids.
+        """
         if not self.chats:
             return None
         (column,) = self.inputs
-        # No prompt is cut.
         uncut = PromptTemplate(self.prompt, cut=self.cut)
         unlimited = replace(shape, max_tokens=None)
 
@@ -314,7 +330,10 @@ class Completion(Task):
 
 
 def read_after(prompt: list[int], answer: list[int], shape: Shape) -> tuple[list[int], list[int]]:
-    """What the model reads and its labels: a causal model reads the answer too."""
+    """The input ids and the labels of a prompt with its answer.
+
+    A causal model reads the answer too. Its prompt has the label `IGNORED`.
+    """
     if shape.encoder_decoder:
         return prompt, answer
     return prompt + answer, [IGNORED] * len(prompt) + answer
@@ -323,7 +342,15 @@ def read_after(prompt: list[int], answer: list[int], shape: Shape) -> tuple[list
 def _answer_ids(
     text: str, end: int, limit: int, tokenizer: PreTrainedTokenizerBase, shape: Shape
 ) -> tuple[list[int], str]:
-    """A completion with its end of text, in `limit` tokens, and what of its text is left."""
+    """The token ids of a completion with its end-of-text token, and the text that was kept.
+
+    Args:
+        text: The completion. It loses its end if it does not fit.
+        end: The id of the end-of-text token.
+        limit: The most tokens, the end-of-text token included.
+        tokenizer: The tokenizer of the model.
+        shape: The shape of the model.
+    """
     text = text[: limit * CHARACTERS]
     while True:
         if shape.encoder_decoder:

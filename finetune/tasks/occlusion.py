@@ -1,4 +1,4 @@
-"""The weight of each word of a text for a label, by what the label loses without the word."""
+"""The weight of each word for a label: how much less probable the label is without the word."""
 
 from __future__ import annotations
 
@@ -16,26 +16,34 @@ Classifier = Callable[[list[str]], npt.ArrayLike]
 
 @dataclass(frozen=True)
 class Word:
-    """A word that stands in a text from `start` to `end`."""
+    """A word of a text, with its weight for each label."""
 
     text: str
     start: int
+    """The character of the text where the word starts."""
     end: int
+    """The character after its last."""
     weights: tuple[float, ...]
-    """For each label asked about, how many nats its log odds fall without the word. Below 0: the
-    word speaks against the label."""
+    """For each label, how many nats its log odds fall if the word is left out. Below 0: the word
+    speaks against the label."""
 
 
 def occlusion(
     probabilities: Classifier, text: str, labels: Sequence[int], spans: Sequence[Span]
 ) -> list[Word]:
-    """The words at `spans` of `text`, with their weights for the classes `labels`.
+    """The words of a text, with their weights for some labels.
 
     Each word is left out once (Li et al. 2016, "Understanding neural networks through
-    representation erasure"). Its weight is what the label's log odds lose (the weight of evidence
-    of Robnik-Šikonja & Kononenko 2008): the probability of a sure classifier hardly moves, its
-    odds do. One text more than there are words is classified. If two words say the same thing,
-    each has little weight. A text of one word leaves the empty text.
+    representation erasure"). Its weight is the loss of the label's log odds (the weight of evidence
+    of Robnik-Šikonja & Kononenko 2008). Odds are used because the probability of a sure classifier
+    hardly changes. If two words say the same thing, both have little weight.
+
+    Args:
+        probabilities: The classifier. It is called once, with the text and with one text for each
+            word, from which that word is left out. Without its only word, a text is empty.
+        text: The text.
+        labels: The numbers of the classes that are explained.
+        spans: The start and the end of each word in the text.
     """
     if not spans:
         return []
@@ -43,10 +51,10 @@ def occlusion(
     chances = np.asarray(probabilities(texts), dtype=np.float64)[:, list(labels)]
     limits = np.finfo(np.float64)
     odds = np.log(np.maximum(chances, limits.tiny)) - np.log(np.maximum(1 - chances, limits.epsneg))
-    lost = odds[0] - odds[1:]  # (words, labels)
+    weights = odds[0] - odds[1:]  # (words, labels)
     return [
-        Word(text[start:end], start, end, tuple(weights))
-        for (start, end), weights in zip(spans, lost.tolist(), strict=True)
+        Word(text[start:end], start, end, tuple(word_weights))
+        for (start, end), word_weights in zip(spans, weights.tolist(), strict=True)
     ]
 
 

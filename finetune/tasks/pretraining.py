@@ -1,7 +1,7 @@
-"""Pre-training of models that read both ways: masked tokens, segments in order, replaced tokens.
+"""Pre-training of encoders: masked tokens (BERT), sentence order, replaced tokens (ELECTRA).
 
-What is masked, swapped or sampled is drawn anew in each epoch, by seed, epoch and row alone; to be
-scored, a row is drawn once and for all.
+In training, the masked tokens of a row are drawn anew in each epoch, from the seed, the epoch and
+the number of the row alone. For scoring, they are drawn once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from finetune.tasks.encoded import unknown
 from finetune.tasks.language_modeling import (
     SHORTEST,
     Documents,
-    block_size_of,
+    checked_block_size,
     tokenized,
     whole_text,
 )
@@ -35,22 +35,24 @@ if TYPE_CHECKING:
     from finetune.tasks.snippets import Checkpoint
 
 SENTENCE = regex.compile(r"\s*\S.*?(?:(?<=[.!?])(?=\s)|(?<=[。！？])|(?=\n)|\Z)", regex.DOTALL)
-"""A sentence with the white space before it, so that the sentences together are the text."""
+"""A sentence with the white space before it. All sentences together are the whole text."""
 
 
 @dataclass(frozen=True)
 class _Pretraining(Documents):
     block_size: int | None = None
-    """Tokens a block, the tokenizer's own around it counted; None: what the model takes, at most
-    512."""
+    """The length of a block, in tokens, special tokens included. None: the longest text that the
+    model reads, but at most 512."""
     share: float = 0.15
-    """The share of tokens that is chosen to be predicted; never special ones."""
+    """The share of tokens that is chosen to be predicted. Special tokens are never chosen. 0.15 is
+    that of BERT."""
 
     least: ClassVar[str] = f"less than {SHORTEST} tokens"
+    """Which blocks are left out, for a note."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
-            raise ValueError(f"task.share is {self.share:g}; above 0 and below 1")
+            raise ValueError(f"task.share is {self.share:g}; it must be above 0 and below 1")
 
     def encode(
         self,
@@ -67,9 +69,9 @@ class _Pretraining(Documents):
         if tokenizer.mask_token_id is None:
             raise ValueError(
                 f"{type(self).__name__} needs a tokenizer with a mask token, and this one has "
-                "none: name another in model.tokenizer, or a model that was pre-trained so"
+                "none: name another in model.tokenizer, or use a model like BERT"
             )
-        size = block_size_of(self.block_size, shape, default=512, least=2 * SHORTEST)
+        size = checked_block_size(self.block_size, shape, default=512, least=2 * SHORTEST)
         rows, left_out = self._rows(split["text"], tokenizer, size)
         if not rows:
             raise ValueError("no tokens: the split's texts are empty or too short")
@@ -80,7 +82,7 @@ class _Pretraining(Documents):
             read[row["row"]] += row["input_ids"]
             row["labels"] = [IGNORED if id in special else id for id in row["input_ids"]]
         drawn = self._drawn(tokenizer)
-        if training:  # blocks are what a step reads, whatever text they are of
+        if training:  # a training row is a block, numbered by itself
             rows = [{**row, "row": number} for number, row in enumerate(rows)]
         else:
             rows = [drawn(row, np.random.default_rng((0, n))) for n, row in enumerate(rows)]
@@ -104,7 +106,11 @@ class _Pretraining(Documents):
     def _rows(
         self, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, size: int
     ) -> tuple[list[dict[str, Any]], int]:
-        """Each text in blocks of at most `size` tokens, and how many were too short."""
+        """The rows of all texts, in blocks of at most `size` tokens.
+
+        Returns:
+            The rows, whose `row` is the number of the text; and how many blocks were too short.
+        """
         before, after = _around(tokenizer, "a")
         room = size - len(before) - len(after)
         rows, left_out = [], 0
@@ -120,16 +126,18 @@ class _Pretraining(Documents):
     def _drawn(
         self, tokenizer: PreTrainedTokenizerBase
     ) -> Callable[[Mapping[str, Any], Generator], dict[str, Any]]:
+        """The function that draws what the model reads of a row."""
         return Masking.of(tokenizer, self.share)
 
 
 @dataclass(frozen=True)
 class MaskedLanguageModeling(_Pretraining):
-    """BERT's pre-training (Devlin et al. 2018, 3.1): of each block 15 % of the tokens are chosen
-    and predicted; 80 % of those read as the mask token, 10 % as a random one, 10 % as they are.
+    """BERT's pre-training (Devlin et al. 2018, 3.1): learns to predict masked tokens.
 
-    A block is of one document. Any model with a masked-language-model head: BERT, RoBERTa, ALBERT,
-    ELECTRA's generator ...
+    Of each block, 15 % of the tokens are chosen and predicted. In the input, 80 % of them are
+    replaced by the mask token and 10 % by a random token; 10 % stay as they are. A block is from
+    one document. Works with every model that has a masked-language-modeling head: BERT, RoBERTa,
+    ALBERT, ELECTRA's generator ...
     """
 
     def objective(self, splits: Splits) -> Masked:
@@ -149,12 +157,12 @@ class MaskedLanguageModeling(_Pretraining):
 
 @dataclass(frozen=True)
 class SentenceOrder(_Pretraining):
-    """ALBERT's pre-training (Lan et al. 2020, 3.1): two consecutive segments of one document, in
-    order or, half of the time, swapped; the model says which, and predicts masked tokens.
+    """ALBERT's pre-training (Lan et al. 2020, 3.1): learns sentence order and masked tokens.
 
-    A block is of whole sentences (one longer than half a block counts as several), cut in two at
-    the end of one of them. Masked are runs of one to three tokens, shorter ones more often (their
-    4.1). Needs an ALBERT.
+    The two segments follow each other in one document. Half of the time they are swapped, and the
+    model predicts whether they are. A block has whole sentences and is cut in two at the end of one
+    of them; a sentence longer than half a block counts as several. Masked tokens come in runs of
+    one to three, shorter ones more often (section 4.1). Needs an ALBERT.
     """
 
     least: ClassVar[str] = f"one sentence, or less than {SHORTEST} tokens"
@@ -177,7 +185,7 @@ class SentenceOrder(_Pretraining):
 
     @property
     def loss(self) -> str:
-        return "The loss is that of masked tokens, in nats a token, plus the order's."
+        return "The loss is that of masked tokens, in nats a token, plus that of the order."
 
     def _rows(
         self, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, size: int
@@ -187,7 +195,7 @@ class SentenceOrder(_Pretraining):
         rows, left_out = [], 0
         for number, text in enumerate(texts):
             blocks: list[list[list[int]]] = [[]]
-            half = room // 2  # of a block that is one long sentence
+            half = room // 2  # the longest part of a sentence
             for sentence in tokenized(tokenizer, SENTENCE.findall(text)):
                 for start in range(0, len(sentence), half):
                     part = sentence[start : start + half]
@@ -212,24 +220,25 @@ class SentenceOrder(_Pretraining):
 
 @dataclass(frozen=True)
 class ReplacedTokens(_Pretraining):
-    """ELECTRA's pre-training (Clark et al. 2020, section 2): a small generator predicts masked
-    tokens, and what it samples for them stands in the text of which the discriminator says, of
-    every token but special ones, whether it is replaced.
+    """ELECTRA's pre-training (Clark et al. 2020, section 2): learns which tokens were replaced.
 
-    Both are trained at once, by the generator's loss plus 50 times the discriminator's, each a mean
-    over its tokens, and share their token, position and type embeddings. A block is of one
-    document. Needs an ELECTRA; the generator is saved beside it, in `model/generator`.
+    A small generator predicts masked tokens. Tokens sampled from it replace them, and the
+    discriminator, which is the model, predicts for every token but special ones whether it was
+    replaced. Both are trained at once. The loss is the generator's plus 50 times the
+    discriminator's, each a mean over its tokens. They share token, position and type embeddings. A
+    block is from one document. Needs an ELECTRA. The generator is saved in `model/generator`.
     """
 
     generator_size: float = 0.25
-    """Width of the generator, its feed-forward and its heads, as a share of the discriminator's,
-    as that of a checkpoint must be; they found 1/4 to 1/2 best."""
+    """The width of the generator, of its feed-forward layers and its heads, as a share of the
+    discriminator's. A checkpoint's generator must have this size. 1/4 to 1/2 was best in the
+    paper."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.generator_size <= 1:
             raise ValueError(
-                f"task.generator_size is {self.generator_size:g}; above 0 and at most 1"
+                f"task.generator_size is {self.generator_size:g}; it must be above 0 and at most 1"
             )
 
     def objective(self, splits: Splits) -> Replaced:
@@ -238,7 +247,7 @@ class ReplacedTokens(_Pretraining):
     def snippet(self, checkpoint: Checkpoint) -> str:
         answer = [
             'inputs = tokenizer("A text, some of which was replaced", return_tensors="pt")',
-            "print(model(**inputs).logits.sigmoid())  # of each token that it was",
+            "print(model(**inputs).logits.sigmoid())  # the probability that a token was replaced",
         ]
         return pretrained(checkpoint, "ElectraForPreTraining", answer)
 
@@ -246,7 +255,7 @@ class ReplacedTokens(_Pretraining):
     def loss(self) -> str:
         return (
             "The loss is that of masked tokens, in nats a token, plus 50 times that of replaced "
-            "ones."
+            "tokens."
         )
 
     def _drawn(
@@ -257,16 +266,20 @@ class ReplacedTokens(_Pretraining):
 
 @dataclass(frozen=True)
 class Masking:
-    """Chooses among the labels of a row, and leaves only the chosen ones labels."""
+    """Chooses tokens of a row and masks them in the input. Only they keep their labels."""
 
     mask: int
+    """The id of the mask token."""
     ordinary: np.ndarray
-    """The tokens of which a random one is drawn."""
+    """The tokens from which a random one is drawn: all but special tokens."""
     share: float
+    """The share of tokens that is chosen."""
     masked: float
+    """The share of the chosen tokens that become the mask token."""
     random: float
+    """The share of the chosen tokens that become a random token."""
     longest: int
-    """Tokens of a run that is chosen together; of n tokens it is with odds of 1/n."""
+    """The longest run of tokens that are chosen together. A run of n tokens has the odds 1/n."""
 
     @classmethod
     def of(
@@ -278,6 +291,7 @@ class Masking:
         random: float = 0.1,
         longest: int = 1,
     ) -> Masking:
+        """The masking with the tokens of this tokenizer. The defaults are those of BERT."""
         import numpy as np
 
         ordinary = sorted({*tokenizer.get_vocab().values()} - {*tokenizer.all_special_ids})
@@ -289,16 +303,16 @@ class Masking:
 
         ids, tokens = np.array(row["input_ids"]), np.array(row["labels"])
         chosen = self._chosen(np.flatnonzero(tokens != IGNORED), rng)
-        fate = rng.random(len(chosen))
-        ids[chosen[fate < self.masked]] = self.mask
-        changed = chosen[(fate >= self.masked) & (fate < self.masked + self.random)]
+        draws = rng.random(len(chosen))
+        ids[chosen[draws < self.masked]] = self.mask
+        changed = chosen[(draws >= self.masked) & (draws < self.masked + self.random)]
         ids[changed] = rng.choice(self.ordinary, len(changed))
         labels = np.full_like(tokens, IGNORED)
         labels[chosen] = tokens[chosen]
         return {**row, "input_ids": ids.tolist(), "labels": labels.tolist()}
 
     def _chosen(self, places: np.ndarray, rng: Generator) -> np.ndarray:
-        """The share of `places`, at least one, in runs."""
+        """The chosen ones of these places: the share, but at least one, in runs."""
         import numpy as np
 
         count = min(max(1, round(self.share * len(places))), len(places))
@@ -315,34 +329,40 @@ class Masking:
 
 @dataclass(frozen=True)
 class Swapping:
-    """Cuts a block in two at the end of a sentence, and swaps the halves half of the time."""
+    """Cuts a block in two segments at the end of a sentence, and swaps them half of the time."""
 
     masking: Masking
     before: list[int]
+    """The special tokens before the first segment."""
     between: list[int]
+    """The special tokens between the segments."""
     after: list[int]
+    """The special tokens after the second segment."""
 
     def __call__(self, row: Mapping[str, Any], rng: Generator) -> dict[str, Any]:
         end = int(rng.choice(row["ends"]))
         swapped = int(rng.random() < 0.5)
         drawn: dict[str, Any] = {"row": row["row"], "order": [swapped]}
-        for name, around in (
+        for name, special in (
             ("input_ids", (self.before, self.between, self.after)),
             ("labels", [[IGNORED] * len(n) for n in (self.before, self.between, self.after)]),
         ):
             first, second = row[name][:end], row[name][end:]
             if swapped:
                 first, second = second, first
-            left = [*around[0], *first, *around[1]]
-            right = [*second, *around[2]]
+            left = [*special[0], *first, *special[1]]
+            right = [*second, *special[2]]
             drawn |= {name: left + right, "token_type_ids": [0] * len(left) + [1] * len(right)}
         return self.masking(drawn, rng)
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Masks, and draws for each token a number from 0 to 1 by which a generator's distribution
-    becomes a token: the same whatever else is in the batch."""
+    """Masks tokens, and draws a number from 0 to 1 for each.
+
+    By that number a token is sampled from the generator's distribution, so that the sample does not
+    depend on the other rows of the batch.
+    """
 
     masking: Masking
 
@@ -352,7 +372,11 @@ class Sampling:
 
 
 def _around(tokenizer: PreTrainedTokenizerBase, *texts: str) -> list[list[int]]:
-    """The special tokens before, between and after so many texts."""
+    """The special tokens before, between and after as many texts as there are.
+
+    Raises:
+        ValueError: The tokenizer puts no special tokens there.
+    """
     encoded = tokenizer(*texts, return_special_tokens_mask=True)
     parts: list[list[int]] = [[]]
     inside = False
@@ -364,7 +388,7 @@ def _around(tokenizer: PreTrainedTokenizerBase, *texts: str) -> list[list[int]]:
         inside = not special
     if len(parts) <= len(texts):
         raise ValueError(
-            "pre-training needs a tokenizer that puts tokens around a text and between two, as "
-            "BERT's and ALBERT's do"
+            "pre-training needs a tokenizer that puts special tokens around a text and between two "
+            "texts, as BERT's and ALBERT's do; name such a tokenizer in model.tokenizer"
         )
     return parts

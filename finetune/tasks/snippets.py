@@ -1,4 +1,4 @@
-"""The code of a model card: Python that loads a model by plain libraries and shows an answer."""
+"""The Python code on a model card: it loads the model with plain libraries and prints an answer."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A saved model, as the reader of its card loads it."""
+    """A saved model, as the reader of its model card loads it."""
 
     name: str
-    """Its folder or Hub id."""
+    """What `from_pretrained` loads: a folder or a Hub id."""
     folder: Path
+    """The folder of the model on this machine."""
     objective: Objective
     encoder_decoder: bool
     own_code: bool
-    """Plain libraries lack the architecture, and run the repository's own code."""
+    """Whether plain libraries lack the architecture and must run the repository's own code."""
     adapter: Mapping[str, Any] | None
-    """adapter_config.json. None: it is a whole model."""
+    """The content of adapter_config.json. None: the checkpoint is a whole model."""
     dtype: str
-    """The dtype that an adapter's base was trained in."""
+    """The data type of an adapter's base model in training."""
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -38,7 +39,7 @@ class Checkpoint:
 
     @property
     def options(self) -> str:
-        """Arguments of each `from_pretrained`."""
+        """Further arguments of each `from_pretrained`, as code."""
         return ", trust_remote_code=True" * self.own_code
 
 
@@ -50,9 +51,14 @@ def writing(
     skip_special_tokens: bool = True,
     comment: str = "",
 ) -> str:
-    """A model that writes goes on from `prompt`, an expression.
+    """Code in which a model that writes text continues a prompt.
 
-    `generates`: how it is to generate is saved with it.
+    Args:
+        checkpoint: The saved model.
+        prompt: The prompt, as a Python expression.
+        generates: Whether a generation config is saved with the model.
+        skip_special_tokens: Whether special tokens are left out of the printed text.
+        comment: A comment behind the last line.
     """
     kind = "Seq2SeqLM" if checkpoint.encoder_decoder else "CausalLM"
     code, adapter = checkpoint.options, checkpoint.adapter is not None
@@ -60,7 +66,7 @@ def writing(
         auto = f"AutoPeftModelFor{kind}"
         also = ", GenerationConfig" * generates
         imports = [f"from peft import {auto}", f"from transformers import AutoTokenizer{also}"]
-        # Else the base comes in its file's dtype, often bfloat16, which it was not trained in.
+        # Without it the base has the dtype of its file, often bfloat16, which training did not use.
         load = f'model = {auto}.from_pretrained(name, dtype="{checkpoint.dtype}"{code})'
     else:
         auto = f"AutoModelFor{kind}"
@@ -94,7 +100,14 @@ def writing(
 
 
 def labelling(checkpoint: Checkpoint, text: str, pipeline: str, options: str = "") -> str:
-    """A pipeline labels `text`, an expression. `options`: further arguments of the pipeline."""
+    """Code in which a pipeline labels a text.
+
+    Args:
+        checkpoint: The saved model.
+        text: The text, as a Python expression.
+        pipeline: The name of the pipeline.
+        options: Further arguments of the pipeline, as code.
+    """
     options = checkpoint.options + options
     return joined(
         [
@@ -109,11 +122,13 @@ def labelling(checkpoint: Checkpoint, text: str, pipeline: str, options: str = "
 def labelling_by_adapter(
     checkpoint: Checkpoint, text: str, kind: str, answer: Sequence[str]
 ) -> str:
-    """An adapter labels `text`, an expression, which a pipeline cannot load it for.
+    """Code in which an adapter labels a text. A pipeline cannot load such an adapter.
 
     Args:
+        checkpoint: The saved adapter.
+        text: The text, as a Python expression.
         kind: Sequence or Token, as in `AutoPeftModelForSequenceClassification`.
-        answer: the lines that print what `logits` say, of the labels `names`.
+        answer: The lines that print the answer, from `logits` and the label names `names`.
     """
     auto, code = f"AutoPeftModelFor{kind}Classification", checkpoint.options
     tokenizer = checkpoint.tokenizer
@@ -138,7 +153,13 @@ def labelling_by_adapter(
 
 
 def pretrained(checkpoint: Checkpoint, auto: str, answer: Sequence[str]) -> str:
-    """A pre-trained model is loaded by the class `auto`, and `answer` prints what it says."""
+    """Code that loads a pre-trained model and prints an answer.
+
+    Args:
+        checkpoint: The saved model.
+        auto: The class of `transformers` that loads it.
+        answer: The lines that print the answer.
+    """
     imports = [f"from transformers import AutoTokenizer, {auto}"]
     load = f"model = {auto}.from_pretrained(name)"
     if checkpoint.adapter is not None:
@@ -158,14 +179,16 @@ def pretrained(checkpoint: Checkpoint, auto: str, answer: Sequence[str]) -> str:
 
 
 def filled(template: str, columns: Sequence[str]) -> str:
-    """The expression that fills a template's columns with texts of the reader's own."""
+    """The Python expression that fills a template with texts of the reader's own."""
     texts = ", ".join(f'{column}="your {column}"' for column in columns)
     return f"{quoted(template)}.format({texts})"
 
 
 def quoted(text: str) -> str:
+    """A text as a Python string literal."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def joined(lines: Sequence[str]) -> str:
+    """The lines of a program as one text."""
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""A tag for each word: names of people, places, products in a text."""
+"""Named-entity recognition: a tag for each word, which marks people, places or products."""
 
 from __future__ import annotations
 
@@ -27,33 +27,38 @@ if TYPE_CHECKING:
     from finetune.tasks.snippets import Checkpoint
 
 LONGEST = 5_000_000
-"""Characters of a row: the whole of it is read at once, which takes 300 bytes for each."""
-REPAIR = "with --task.repair the I- is taken as one"
+"""The most characters of a row. It is tokenized whole, which takes 300 bytes for each."""
+REPAIR = "--task.repair reads such an I- as B-"
 
 
 @dataclass(frozen=True)
 class Tagging(Task):
-    """Learns a tag for each word: O, or B-TYPE for the first word of an entity and I-TYPE for its
-    others. Tokens and tags are lists; a table's cells hold them with white space between, or both
-    as JSON writes lists.
+    """Learns a tag for each word (named entities, in BIO).
 
-    Words are read as one text, with a space between them; the first token of each carries its tag.
-    A text that is too long is read in windows that overlap by half, and each word is scored in the
-    one where it has most context on both sides.
+    A tag is O outside of entities, B-TYPE for the first word of an entity and I-TYPE for its other
+    words. Words and tags are lists. The cells of a table hold them separated by white space, or
+    both as JSON lists.
+
+    The words are read as one text, with a space between them. The first token of each word carries
+    its tag. A text that is too long is read in windows that overlap by half. Each word is scored in
+    the window where it has most context on both sides.
     """
 
     tokens: str = "tokens"
-    """The column of words."""
+    """The column of the words."""
     tags: str = "tags"
-    """The column of tags, one for each word."""
+    """The column of the tags, one for each word."""
     types: tuple[str, ...] | None = None
-    """The types of entities; None: those of the training split."""
+    """The types of entities. None: those in the training split."""
     repair: bool = False
-    """An I- that continues nothing becomes a B-; without, it is an error."""
+    """Read an I- tag that continues no entity as B-. False: such a tag is an error."""
     max_tokens: int | None = None
-    """Of a window; None: what the model takes, at most 512."""
+    """The length of a window, in tokens. None: the longest text that the model reads, but at most
+    512."""
     imbalance: Literal["none", "weights", "focal"] = "none"
-    """Of tags that are unequally frequent, as in Classification."""
+    """What to do if some tags are rare. none: nothing. weights: the loss of a word is multiplied by
+    the inverse frequency of its tag in the training split; the mean weight is 1. focal: it is
+    multiplied by (1 - p)², where p is the probability of its tag (Lin et al. 2017)."""
 
     metric: ClassVar[str] = "entity_f1"
     not_explained: ClassVar[str | None] = "tags words"
@@ -71,17 +76,18 @@ class Tagging(Task):
         return {self.tokens: (list, str), self.tags: (list, str)}
 
     def objective(self, splits: Splits) -> Tags:
-        """
+        """The tagger, with the entity types of the training split.
+
         Raises:
-            ValueError: tags that are not one for each word, not BIO, or of a type that training
-                does not have, with their place.
+            ValueError: A row has not one tag for each word, a tag is not BIO, or its type is not in
+                the training split. The message names the place of the row.
         """
         for column in (self.tokens, self.tags):
             label_values(splits, column)
         types = set(self.types or ())
         among = "task.types" if self.types else "the training split's"
         faults: list[tuple[str, str]] = []
-        foreign: list[str] = []
+        unknown_types: list[str] = []
         for split, dataset in splits.named().items():
             for number, (words, tags) in enumerate(self._pairs(dataset)):
                 if fault := self._fault(words, tags):
@@ -90,26 +96,27 @@ class Tagging(Task):
                 row_types = {tag[2:] for tag in tags if tag != OUTSIDE}
                 if split == "train" and not self.types:
                     types |= row_types
-                elif others := sorted(row_types - types):
-                    foreign.append(
-                        f"{splits.where(split, number)}: of {self.tags} the type "
-                        f"{not_one(others[0], among, sorted(types))}; the row is in {split}: mend "
-                        "it, or name every type in task.types"
+                elif strangers := sorted(row_types - types):
+                    unknown_types.append(
+                        f"{splits.where(split, number)}: in {self.tags} the type "
+                        f"{not_one(strangers[0], among, sorted(types))}; the row is in {split}: "
+                        "correct it, or name every type in task.types"
                     )
         if faults:
             place, fault = faults[0]
-            alike = [where for where, other in faults if (REPAIR in other) == (REPAIR in fault)]
-            more = f"; {len(alike):,} such rows in all, also {' and '.join(alike[1:3])}"
-            raise ValueError(f"{place}: {fault}" + more * (len(alike) > 1))
-        if foreign:
-            raise ValueError(foreign[0])
+            places = [where for where, other in faults if (REPAIR in other) == (REPAIR in fault)]
+            more = f"; {len(places):,} such rows in all, also {' and '.join(places[1:3])}"
+            raise ValueError(f"{place}: {fault}" + more * (len(places) > 1))
+        if unknown_types:
+            raise ValueError(unknown_types[0])
         if not types:
-            raise ValueError(f"train: every tag is {OUTSIDE}; there is nothing to learn")
+            raise ValueError(
+                f"train: every tag is {OUTSIDE}; there is nothing to learn: add rows with entities"
+            )
         names = [f"{side}-{kind}" for kind in sorted(types) for side in "BI"]
         return Tags((OUTSIDE, *names), self.imbalance)
 
     def texts(self, split: Dataset) -> Iterable[str]:
-        """What a tokenizer that starts from scratch is trained on."""
         return (" ".join(words) for words, _ in self._pairs(split))
 
     def encode(
@@ -128,10 +135,10 @@ class Tagging(Task):
         numbers: list[int] = []
         examples: list[Example] = []
         unread = 0
-        read: list[tuple[str, list[int]]] = []  # of each word that is scored its first token
+        first_tokens: list[tuple[str, list[int]]] = []  # of the scored words of each text
         for words, tags in self._pairs(split):
-            if others := [tag for tag in tags if tag not in number_of]:
-                raise ValueError("tag " + not_one(others[0], "the model's", names))
+            if unknown_tags := [tag for tag in tags if tag not in number_of]:
+                raise ValueError("tag " + not_one(unknown_tags[0], "the model's", names))
             windows = self.windows(words, tokenizer, shape)
             for ids, places in windows:
                 numbers.append(len(examples))
@@ -143,7 +150,7 @@ class Tagging(Task):
             unread += len(words) - sum(word != IGNORED for _, places in windows for word in places)
             text = " ".join(words)
             pairs = [pair for window in windows for pair in zip(*window, strict=True)]
-            read.append((text, [id for id, word in pairs if word != IGNORED]))
+            first_tokens.append((text, [id for id, word in pairs if word != IGNORED]))
             examples.append(
                 Example(
                     id=text_hash(text),
@@ -161,20 +168,24 @@ class Tagging(Task):
                 f"{token_limit(self.max_tokens, shape)} tokens"
             )
         if unread:
-            notes.append(f"{unread} words are no token to the tokenizer, and always tagged O")
+            notes.append(f"{unread} words have no token of their own, and are always tagged O")
         types = Counter(tag[2:] for example in examples for tag in example.labels if tag[0] == "B")
         if training and len(types) <= SHOWN:
             notes.append(", ".join(f"{kind} {count:,}" for kind, count in sorted(types.items())))
         rows = Dataset.from_dict({"row": numbers, **columns})
-        return Encoded(rows, tuple(examples), tuple(notes), unknown(tokenizer, read, "words"))
+        warnings = unknown(tokenizer, first_tokens, "words")
+        return Encoded(rows, tuple(examples), tuple(notes), warnings)
 
     def ask(self, asked: Asked) -> Encoded:
-        """A row may give its words, {"tokens": [...]}; any other text is cut into words here."""
+        """Tokenizes a user's texts. A row may give its words, {"tokens": ["Ann", "ran"]}.
+
+        Any other text is cut into words here.
+        """
         from datasets import Dataset
 
         columns: dict[str, list[Any]] = {"row": [], "input_ids": [], "labels": [], "words": []}
         examples = []
-        # A table's cell in the column of words holds words, as in training.
+        # The cell of a table in the column of words is a list of words, as in training.
         cells = [
             not isinstance(prompt, str)
             and self.tokens in {asked.renamed.get(name, name) for name in prompt}
@@ -198,12 +209,24 @@ class Tagging(Task):
     def windows(
         self, words: Sequence[str], tokenizer: PreTrainedTokenizerBase, shape: Shape
     ) -> list[tuple[list[int], list[int]]]:
-        """The token ids of each window, and for each token the number of the word whose tag it
-        carries, or `IGNORED`. A word that is no token carries none."""
+        """The windows of a text.
+
+        Args:
+            words: The words of the text.
+            tokenizer: The tokenizer of the model.
+            shape: The shape of the model.
+
+        Returns:
+            For each window its token ids, and for each token the number of the word whose tag it
+            carries, or `IGNORED`. A word without a token of its own is in no window.
+
+        Raises:
+            ValueError: The tokenizer has no offsets, or a window has no room for two words.
+        """
         if not tokenizer.is_fast:
             raise ValueError(
-                f"Tagging needs a tokenizer that knows where its tokens stand; "
-                f"{type(tokenizer).__name__} does not: use a model with a fast one"
+                f"Tagging needs a fast tokenizer, which knows the place of each token in the text; "
+                f"{type(tokenizer).__name__} is a slow one: use a model with a fast tokenizer"
             )
         text = " ".join(words)
         encoded = tokenizer(
@@ -213,7 +236,7 @@ class Tagging(Task):
         special: list[int] = encoded["special_tokens_mask"]
         before = special.index(0) if 0 in special else len(special)
         after = special[::-1].index(0) if 0 in special else 0
-        # The number of the word that each character belongs to; of the spaces between them none.
+        # The number of the word that each character belongs to. A space belongs to none.
         owners = [n for number, word in enumerate(words) for n in [*[number] * len(word), IGNORED]]
         carried: set[int] = set()
         carries = []
@@ -224,16 +247,20 @@ class Tagging(Task):
         size = token_limit(self.max_tokens, shape) - before - after
         if size < 2:
             raise ValueError(
-                f"task.max_tokens {self.max_tokens}: {before + after} of them are the tokenizer's"
+                f"task.max_tokens {self.max_tokens}: {before + after} of them are special tokens, "
+                "and a window needs 2 more; raise the limit"
             )
         stop = len(ids) - after
         inside, length = ids[before:stop], stop - before
         stride = max(1, size // 2)
         starts = [*range(0, max(length - size, 0), stride), max(length - size, 0)]
-        kept = [[IGNORED] * min(size, length) for _ in starts]
+        window_words = [[IGNORED] * min(size, length) for _ in starts]
 
         def context(place: int, window: int) -> float:
-            """Tokens of the window on the poorer side; where the text ends nothing is missing."""
+            """The tokens of the window before the place or behind it, whichever is fewer.
+
+            No context is missing on a side where the text itself ends.
+            """
             left, right = place - starts[window], starts[window] + size - 1 - place
             if left < 0 or right < 0:
                 return -1
@@ -242,17 +269,18 @@ class Tagging(Task):
 
         for place, word in enumerate(carries[before:stop]):
             if word != IGNORED:
-                near = {min(max(place // stride - back, 0), len(starts) - 1) for back in range(3)}
-                best = max(sorted({*near, len(starts) - 1}), key=partial(context, place))
-                kept[best][place - starts[best]] = word
-        if not ids:  # of no character that the tokenizer knows
+                last = len(starts) - 1
+                windows = {min(max(place // stride - back, 0), last) for back in range(3)}
+                best = max(sorted({*windows, last}), key=partial(context, place))
+                window_words[best][place - starts[best]] = word
+        if not ids:  # the tokenizer knows none of the characters
             return [([tokenizer.pad_token_id], [IGNORED])]
         return [
             (
                 [*ids[:before], *inside[start : start + size], *ids[stop:]],
                 [*[IGNORED] * before, *places, *[IGNORED] * after],
             )
-            for start, places in zip(starts, kept, strict=True)
+            for start, places in zip(starts, window_words, strict=True)
         ]
 
     def pipeline(self, checkpoint: Checkpoint) -> str:
@@ -280,22 +308,27 @@ class Tagging(Task):
         return "The loss is in nats a word."
 
     def _fault(self, words: Sequence[str], tags: Sequence[str]) -> str | None:
+        """What is wrong with the tags of a row, for an error message. None: nothing."""
         if len(words) != len(tags):
             return (
                 f"{len(words)} {self.tokens} and {len(tags)} {self.tags}: give one for each, both "
-                'as lists ["Ann", "ran"], or both as text with white space between'
+                'as lists, ["Ann", "ran"], or both as text separated by white space'
             )
         if (size := sum(map(len, words))) > LONGEST:
-            return f"{size:,} characters of {self.tokens}, at most {LONGEST:,}: cut it into rows"
+            return (
+                f"{size:,} characters of {self.tokens}, and a row has at most {LONGEST:,}: cut it "
+                "into several rows"
+            )
         before = OUTSIDE
         for number, (word, tag) in enumerate(zip(words, tags, strict=True), 1):
             if not word.strip():
-                return f"number {number} of {self.tokens} is empty, {word!r}"
+                empty = f"number {number} of {self.tokens} is empty, {word!r}"
+                return f"{empty}: leave it out, with its tag"
             fault = None
             if tag != OUTSIDE and (tag[:2] not in ("B-", "I-") or not tag[2:]):
                 fault = (
-                    f", not O, B-TYPE or I-TYPE, at {word!r:.40}; other schemes have to be written "
-                    "so: S- and U- as B-, E- and L- as I-, numbers by their names"
+                    f", not O, B-TYPE or I-TYPE, at {word!r:.40}; write other schemes in this one: "
+                    "S- and U- as B-, E- and L- as I-, and the names of tags in place of numbers"
                 )
             elif tag.startswith("I-") and not continues(tag, before):
                 fault = (
@@ -315,7 +348,7 @@ class Tagging(Task):
             isinstance(dataset.features[name], Value) for name in (self.tokens, self.tags)
         )
         for words, tags in zip(*columns, strict=True):
-            # Only tags tell: a sentence may begin with a bracket.
+            # The tags show whether a cell is a list: a sentence may begin with a bracket.
             listed = written_list(tags[0]) if tags_are_text else None
             if tags_are_text:
                 tags = tags[0].split() if listed is None else listed
@@ -327,14 +360,20 @@ class Tagging(Task):
 
 
 def _words(text: str | list[Any], number: int, cell: bool) -> tuple[str, list[Span]]:
-    """A text and where its words stand. `cell`: a table's, with white space between the words."""
+    """A text, and the start and the end of each of its words.
+
+    Args:
+        text: The text, or its words.
+        number: The number of the text, for an error message.
+        cell: Whether a text is the cell of a table: words separated by white space, or a list.
+    """
     if isinstance(text, str) and not cell:
         return text, word_spans(text)
     words = (written_list(text) or text.split()) if isinstance(text, str) else text
     if not all(isinstance(word, str) for word in words):
-        raise ValueError(f"text {number} has words that are not text")
-    spans, at = [], 0
+        raise ValueError(f"text {number} has words that are not text; write each as text")
+    spans, start = [], 0
     for word in words:
-        spans.append((at, at + len(word)))
-        at += len(word) + 1
+        spans.append((start, start + len(word)))
+        start += len(word) + 1
     return " ".join(words), spans

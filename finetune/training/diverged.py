@@ -1,10 +1,11 @@
-"""The error of a training whose numbers stopped being finite."""
+"""The error of a training run that diverged."""
 
 from __future__ import annotations
 
 
 class Diverged(ArithmeticError):
-    """The loss, the gradient or the weights are not finite numbers: training has no result.
+    """Training diverged: the loss, the gradient or a trained weight is not a finite number.
 
-    The message is one line: the step, what is not finite, its rows, and what to try.
+    The message is one line. It names the step, what is not finite, the rows of the step, and what
+    to try.
     """

@@ -1,4 +1,4 @@
-"""What a run logs: every point into history.jsonl, and a line of it to the terminal."""
+"""The log of a training run: history.jsonl, and lines on the terminal."""
 
 from __future__ import annotations
 
@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 
 
 class History(TrainerCallback):
-    """Every logged point into history.jsonl, and a line of it to the terminal."""
+    """Writes every logged point into history.jsonl, and prints a line for each."""
 
     def __init__(self, path: Path, metric: Score, *, resumed_from: Path | None) -> None:
-        """`metric`: the score that is shown beside the losses."""
+        """Opens the log.
+
+        Args:
+            path: The file history.jsonl.
+            metric: The score that is printed beside the losses.
+            resumed_from: The checkpoint from which training resumes. Points after it are dropped,
+                because they will be logged again. None: training starts anew.
+        """
         self.path = path
         self.metric = metric
         self.before = 0.0
@@ -30,7 +37,6 @@ class History(TrainerCallback):
         if resumed_from is not None and is_first():
             step = int(resumed_from.name.split("-")[1])
             points = [json.loads(line) for line in path.read_text().splitlines()]
-            # The rest comes again.
             points = [p for p in points if p["step"] <= step and "stopped_early" not in p]
             self.before = max((point["seconds"] for point in points), default=0.0)
         if is_first():
@@ -38,7 +44,7 @@ class History(TrainerCallback):
         self.start = time.monotonic()
 
     def seconds(self) -> float:
-        """Of training, those before an interruption counted in."""
+        """The seconds of training so far, those before an interruption included."""
         return self.before + time.monotonic() - self.start
 
     def on_log(
@@ -79,12 +85,14 @@ class History(TrainerCallback):
         if state.is_world_process_zero and state.global_step < state.max_steps:
             self._write({"step": state.global_step, "epoch": state.epoch, "stopped_early": True})
             print(
-                f"  stopped at step {state.global_step} of {state.max_steps}: none better since "
-                f"step {state.best_global_step} (training.early_stopping_patience)",
+                f"  stopped at step {state.global_step} of {state.max_steps}: no evaluation is "
+                f"better than that of step {state.best_global_step} "
+                "(training.early_stopping_patience)",
                 flush=True,
             )
 
     def _write(self, point: Mapping[str, Any]) -> float:
+        """Adds a point to history.jsonl, and returns the seconds of training so far."""
         seconds = round(self.seconds(), 2)
         with self.path.open("a") as file:
             file.write(dumps({**point, "seconds": seconds}) + "\n")

@@ -1,4 +1,4 @@
-"""In which order rows are read, and what fills up a batch where there are too few."""
+"""The order in which training reads its rows, and the blank rows that fill a batch."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from finetune.batching import BLANK, Rows
 
 
 class Filled(Sampler[int]):
-    """The rows of an epoch in the sampler's order, filled up with blanks to a multiple of `whole`.
+    """The rows of an epoch in the order of a sampler, filled up with blank rows.
 
-    The order is drawn from the seed and the epoch alone: the number of processes, the accumulated
-    batches and an interruption do not change it. Left to accelerate, some rows would be read twice
-    where the processes' batches do not come out even.
+    The order is drawn from the seed and the epoch alone. The number of processes, accumulated
+    batches and an interruption do not change it. Without blank rows, accelerate would read some
+    rows twice if the processes do not get equal numbers of rows.
+
+    Args:
+        sampler: The sampler that draws the order.
+        rows: The training rows, which know the seed and the epoch.
+        multiple: The number of rows and blank rows is a multiple of this.
     """
 
-    def __init__(self, sampler: Any, rows: Rows, whole: int) -> None:
-        self.sampler, self.rows, self.whole = sampler, rows, whole
+    def __init__(self, sampler: Any, rows: Rows, multiple: int) -> None:
+        self.sampler, self.rows, self.multiple = sampler, rows, multiple
 
     def __len__(self) -> int:
-        return -(-len(self.sampler) // self.whole) * self.whole
+        return -(-len(self.sampler) // self.multiple) * self.multiple
 
     def __iter__(self) -> Iterator[int]:
         self.sampler.generator = torch.Generator().manual_seed(self.rows.seed + self.rows.epoch)
@@ -37,8 +42,12 @@ class Filled(Sampler[int]):
 class Rebalanced(BatchRebalanceSampler):
     """Batches of equal cost, drawn from the seed and the epoch alone.
 
-    Hugging Face's own draws the same order for every seed. It repeats rows to fill the last step
-    where they are fewer than its batches; here blanks fill it.
+    Hugging Face's sampler draws the same order for every seed. It fills the last step with repeated
+    rows; this one fills it with blank rows.
+
+    Args:
+        rows: The training rows, which know the seed and the epoch.
+        **settings: The arguments of Hugging Face's sampler.
     """
 
     def __init__(self, rows: Rows, **settings: Any) -> None:
@@ -47,7 +56,7 @@ class Rebalanced(BatchRebalanceSampler):
         self._read: set[int] = set()
 
     def __iter__(self) -> Iterator[list[int]]:
-        # accelerate does not tell the epoch to a sampler whose first batches are skipped.
+        # accelerate does not set the epoch of a sampler whose first batches are skipped.
         self.set_epoch(self.rows.epoch)
         self._read.clear()
         yield from super().__iter__()  # type: ignore[no-untyped-call]  # transformers'
@@ -61,9 +70,13 @@ class Rebalanced(BatchRebalanceSampler):
 
 
 class Streams(Sampler[int]):
-    """Consecutive rows as `count` streams side by side: each step takes the next row of each.
+    """Consecutive rows as parallel streams: each step reads the next row of every stream.
 
-    The streams are equally long but for one row; those that end earlier end with a blank.
+    The lengths of the streams differ by one row at most. The shorter ones end with a blank row.
+
+    Args:
+        rows: The number of rows.
+        count: The number of streams.
     """
 
     def __init__(self, rows: int, count: int) -> None:
@@ -82,9 +95,13 @@ class Streams(Sampler[int]):
 
 
 class Balanced(Sampler[int]):
-    """As many rows an epoch as there are, of each class equally many; rare rows come again.
+    """An epoch that reads rows of every class equally often, by repeating those of rare classes.
 
-    Within a class each row comes as often as any other, give or take once.
+    An epoch has as many rows as the training split. The rows of a class are read equally often; the
+    counts differ by one at most.
+
+    Args:
+        classes: The class of each row.
     """
 
     def __init__(self, classes: Sequence[int]) -> None:
@@ -96,20 +113,20 @@ class Balanced(Sampler[int]):
         return sum(map(len, self.members))
 
     def __iter__(self) -> Iterator[int]:
-        drawn = []
-        share, more = divmod(len(self), len(self.members))
+        chosen = []
+        share, remainder = divmod(len(self), len(self.members))
         for number, rows in enumerate(self.members):
-            count = share + (number < more)
+            count = share + (number < remainder)
             turns = [self._shuffled(rows) for _ in range(-(-count // len(rows)))]
-            drawn.append(torch.cat(turns)[:count])
-        yield from self._shuffled(torch.cat(drawn)).tolist()
+            chosen.append(torch.cat(turns)[:count])
+        yield from self._shuffled(torch.cat(chosen)).tolist()
 
     def _shuffled(self, rows: torch.Tensor) -> torch.Tensor:
         return rows[torch.randperm(len(rows), generator=self.generator)]
 
 
 class Epochs(TrainerCallback):
-    """Tells the rows, and through them their order, which epoch it is."""
+    """Sets the epoch of the training rows, from which their order is drawn."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows

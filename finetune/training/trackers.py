@@ -1,4 +1,4 @@
-"""Experiment trackers (TensorBoard, MLflow ...): what a run is called there, its last scores."""
+"""Experiment trackers (TensorBoard, MLflow ...): the name of a run there, and its final scores."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 
 PREFIXES = {"test": "test_", "validation": "eval_final_"}
 """The prefixes of the final scores, by split. transformers shows `test_x` as `test/x`, `eval_x` as
-`eval/x` and the rest in `train/`."""
+`eval/x`, and all others in `train/`."""
 
 
 class Callbacks(CallbackHandler):
-    """Trainer's callbacks, of which the trackers stay open until `finish`.
+    """The callbacks of the Trainer. Trackers among them stay open until `finish`.
 
-    `on_train_end` closes them, and the final scores come later: MLflow would log those into a run
-    of their own.
+    The Trainer closes trackers at the end of training, before the final scores are known. MLflow
+    would log those into a run of their own.
+
+    Args:
+        handler: The callbacks that the Trainer made.
+        args: The training arguments, which name the trackers.
     """
 
     def __init__(self, handler: CallbackHandler, args: TrainingArguments) -> None:
@@ -56,27 +60,32 @@ class Callbacks(CallbackHandler):
         state: TrainerState,
         control: TrainerControl,
     ) -> None:
-        """Gives the trackers their last scores and closes them."""
+        """Logs the final scores to the trackers, and closes them."""
         with self._only(self.trackers):
             if scores:
                 self.on_log(args, state, control, dict(scores))
             super().on_train_end(args, state, control)
 
     @contextmanager
-    def _only(self, some: list[TrainerCallback]) -> Iterator[None]:
-        every, self.callbacks = self.callbacks, some
+    def _only(self, callbacks: list[TrainerCallback]) -> Iterator[None]:
+        """A context in which only some callbacks are called."""
+        all_callbacks, self.callbacks = self.callbacks, callbacks
         try:
             yield
         finally:
-            self.callbacks = every
+            self.callbacks = all_callbacks
 
 
 @contextmanager
 def named(args: TrainingArguments, recipe: Recipe) -> Iterator[None]:
-    """Calls the project of a tracker as the study, and the run as the arm and its seed.
+    """A context in which trackers name their project after the study, and the run after the arm.
 
-    A name that the user gave, as an argument or in the environment, stays. The environment is as
-    before afterwards.
+    The name of the run also has the seed. A name that the user set, as an argument or in the
+    environment, is kept. At the end, the environment is as before.
+
+    Args:
+        args: The training arguments, changed in place.
+        recipe: The recipe, which has the name of the study and the arm.
     """
     study, _, arm = recipe.name.rpartition("/")
     environment: dict[str, str] = {}
@@ -85,7 +94,7 @@ def named(args: TrainingArguments, recipe: Recipe) -> Iterator[None]:
         environment["CLEARML_TASK"] = args.run_name
     if study:
         if args.project == TrainingArguments.project:
-            args.project = study  # Trackio's
+            args.project = study  # read by Trackio
         names = ["WANDB_PROJECT", "SWANLAB_PROJECT", "CLEARML_PROJECT"]
         if "MLFLOW_EXPERIMENT_ID" not in os.environ:
             names.append("MLFLOW_EXPERIMENT_NAME")
@@ -102,9 +111,9 @@ def named(args: TrainingArguments, recipe: Recipe) -> Iterator[None]:
 
 @contextmanager
 def _wandb_run() -> Iterator[None]:
-    """Ends the W&B run that begins inside; one that the user began before goes on.
+    """A context that ends the W&B run that begins in it. A run that the user began stays open.
 
-    transformers leaves it open, and would log the next run of this process into it.
+    transformers leaves its run open, and would log the next run of this process into it.
     """
     wandb = import_module("wandb")
     begun_before = wandb.run is not None
@@ -118,11 +127,11 @@ def _wandb_run() -> Iterator[None]:
 
 
 def final_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The scores and floors of metrics.json under the names that trackers show."""
+    """The scores and the floors of metrics.json, under the names that trackers show."""
     qualities = {"": metrics["quality"]}
     qualities |= {f"floor/{name}/": quality for name, quality in metrics["floors"].items()}
     return {
-        f"{PREFIXES[entry['split']]}{of}{name}": entry["value"]
-        for of, quality in qualities.items()
+        f"{PREFIXES[entry['split']]}{floor}{name}": entry["value"]
+        for floor, quality in qualities.items()
         for name, entry in quality.items()
     }

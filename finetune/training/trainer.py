@@ -1,4 +1,4 @@
-"""The Trainer: our loss, per-row evaluation, sound checkpoints."""
+"""The Trainer: the loss of an objective, evaluation for each example, and sound checkpoints."""
 
 from __future__ import annotations
 
@@ -38,14 +38,21 @@ if TYPE_CHECKING:
 
 
 SHOWN_ROWS = 4
-"""Rows that the message of a diverged run names."""
+"""The most rows that the message of a diverged run names."""
 
 
 class FinetuneTrainer(Trainer):
-    """Hugging Face's Trainer over a `Prepared`.
+    """Hugging Face's Trainer for a prepared run.
 
-    The loss of a step is the sum over all of its rows (accumulated, on every process) divided by
-    the number of scored positions, for every model; evaluation keeps each row's own numbers.
+    The loss of a step is the sum over all of its rows, accumulated and on every process, divided by
+    the number of scored positions. An evaluation computes every score of the task that needs no
+    generated text.
+
+    Args:
+        prepared: The run.
+
+    Raises:
+        ValueError: A training argument does not fit the task or the model.
     """
 
     loss_is_scaled_for_ga = True
@@ -54,11 +61,11 @@ class FinetuneTrainer(Trainer):
         check_arguments(prepared)
         args = prepared.args
         if args.ddp_find_unused_parameters is None:
-            # Whatever a method trains is used at every step. Looking for what is not costs time,
-            # warns, and fails with gradient checkpointing.
+            # All trained weights are used at every step. Searching for unused ones costs time,
+            # causes a warning, and fails with gradient checkpointing.
             args.ddp_find_unused_parameters = False
         if args.log_level_replica == "warning":
-            args.log_level_replica = args.log_level  # else the others say more than the first
+            args.log_level_replica = args.log_level  # or other processes log more than the first
         seed = args.seed if args.data_seed is None else args.data_seed
         rows = Rows(prepared.encoded["train"], seed)
         super().__init__(
@@ -70,7 +77,7 @@ class FinetuneTrainer(Trainer):
             if "validation" in prepared.encoded
             else None,
             processing_class=prepared.tokenizer,
-            # Our loss is in compute_loss; a function here tells Trainer that positions are counted.
+            # The loss is computed in compute_loss. A function here makes Trainer count positions.
             compute_loss_func=mean_nats,
         )
         self._prepared = prepared
@@ -86,7 +93,9 @@ class FinetuneTrainer(Trainer):
             self._carried = Carried(prepared.model, args.gradient_accumulation_steps)
         if self.is_fsdp_enabled:
             check_fsdp(prepared)
-            self._move_model_to_device(prepared.model, args.device)  # scored before it is spread
+            self._move_model_to_device(
+                prepared.model, args.device
+            )  # it is scored before FSDP spreads it
         self.callback_handler = self._callbacks = Callbacks(self.callback_handler, args)
         self.remove_callback(PrinterCallback)
         if args.disable_tqdm:
@@ -94,18 +103,21 @@ class FinetuneTrainer(Trainer):
         patience = prepared.recipe.training.early_stopping_patience
         if patience is not None and args.load_best_model_at_end:
             self.add_callback(EarlyStoppingCallback(patience))
-        # Trainer's own hook is on the module that T5 and BART never call.
+        # Trainer would put its hook on a module that T5 and BART never call. See `train`.
         self.neftune_noise_alpha = None
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """With `neftune_noise_alpha` (Jain et al. 2023) every lookup of an input embedding gets
-        noise, an encoder's and a decoder's, in training only."""
+        """Trains, with noise on the input embeddings if `neftune_noise_alpha` is set.
+
+        The noise (Jain et al. 2023) is added to every lookup, in the encoder and in the decoder,
+        and in training only.
+        """
         alpha = self.args.neftune_noise_alpha
         hooks = []
         if alpha is not None:
             model = self._prepared.model
             weight = model.get_input_embeddings().weight
-            # T5 and BART look up one matrix through several modules.
+            # T5 and BART use one embedding matrix in several modules.
             for module in model.modules():
                 if isinstance(module, torch.nn.Embedding) and module.weight is weight:
                     module.neftune_noise_alpha = alpha  # type: ignore[assignment]  # the hook's
@@ -117,14 +129,21 @@ class FinetuneTrainer(Trainer):
                 hook.remove()
 
     def report(self, metrics: Mapping[str, Any]) -> None:
-        """Gives the trackers the final scores and floors, and closes them."""
+        """Logs the final scores and the floors to the trackers, and closes them.
+
+        Args:
+            metrics: The content of metrics.json.
+        """
         self._callbacks.finish(final_scores(metrics), self.args, self.state, self.control)
 
     def _init_training_state(
         self, max_steps: int, num_update_steps_per_epoch: int, num_train_epochs: int, *args: Any
     ) -> tuple[int, int]:
-        """Nothing is left to do for a run that had stopped when it was killed; Trainer would take
-        another step."""
+        """Sets the state from which training resumes.
+
+        If the run had stopped early, or was complete, when it was killed, no step is left. Trainer
+        alone would take another one.
+        """
         begun: tuple[int, int] = super()._init_training_state(
             max_steps, num_update_steps_per_epoch, num_train_epochs, *args
         )
@@ -148,10 +167,13 @@ class FinetuneTrainer(Trainer):
         return loss
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        """Stops a step whose loss or gradient is not finite before the optimizer takes it.
+        """Stops training before an optimizer step whose loss or gradient is not finite.
 
-        Losses are asked for once a step, not once a batch: each time the device has to finish. The
-        scaler of fp16 skips steps with an infinite gradient, and lowers its scale.
+        The losses are read once a step, not once a batch, because each reading waits for the
+        device. With fp16, the scaler skips steps with an infinite gradient and lowers its scale.
+
+        Raises:
+            Diverged: The loss or the gradient is not finite.
         """
         norm = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]  # HF's
         losses = torch.stack([loss for _, loss in self._read]).tolist()
@@ -174,32 +196,49 @@ class FinetuneTrainer(Trainer):
         return super()._finalize_training(*args, **kwargs)  # type: ignore[no-untyped-call]  # HF's
 
     def check_loss(self, loss: float, name: str) -> None:
-        """Raises: Diverged for an evaluation, which all processes share, that is not finite."""
+        """Checks the loss of an evaluation.
+
+        Args:
+            loss: The loss, the same in all processes.
+            name: Its name, for the message.
+
+        Raises:
+            Diverged: The loss is not finite.
+        """
         if not isfinite(loss):
             raise Diverged(self._diverged(name, self.state.global_step))
 
     def _check_weights(self) -> None:
-        """Stops a run whose trained weights are not finite, before they are saved."""
+        """Checks the trained weights, before they are saved.
+
+        Raises:
+            Diverged: A trained weight is not finite.
+        """
         assert self.model is not None
         trained = [weight for weight in self.model.parameters() if weight.requires_grad]
-        here = [weight.to_local() if isinstance(weight, DTensor) else weight for weight in trained]
-        sound = [weight.isfinite().all().to(self.args.device) for weight in here]
+        local = [weight.to_local() if isinstance(weight, DTensor) else weight for weight in trained]
+        sound = [weight.isfinite().all().to(self.args.device) for weight in local]
         if self._anywhere(not torch.stack(sound).all()):
             raise Diverged(self._diverged("a trained weight", self.state.global_step))
 
-    def _anywhere(self, here: bool) -> bool:
-        """Whether it is so in any process; all processes ask together, so that all stop."""
+    def _anywhere(self, condition: bool) -> bool:
+        """Whether a condition holds in any process. All processes ask, so all stop."""
         if self.accelerator.num_processes == 1:
-            return here
-        flag = torch.tensor(float(here), device=self.args.device)
+            return condition
+        flag = torch.tensor(float(condition), device=self.args.device)
         return bool(self.accelerator.reduce(flag, "sum"))
 
     def _stop(self, what: str, batches: Sequence[Tensor]) -> NoReturn:
-        """Raises: Diverged on every process, with the rows that any of them read."""
-        here = [row for rows in batches for row in rows.tolist() if row != BLANK]
-        raise Diverged(self._diverged(what, self.state.global_step + 1, gather_object(here)))
+        """Stops training in every process, with the rows that any of them read.
+
+        Raises:
+            Diverged: Always.
+        """
+        own_rows = [row for rows in batches for row in rows.tolist() if row != BLANK]
+        raise Diverged(self._diverged(what, self.state.global_step + 1, gather_object(own_rows)))
 
     def _diverged(self, what: str, step: int, rows: Sequence[int] = ()) -> str:
+        """The message of `Diverged`."""
         args, splits = self.args, self._prepared.splits
         blocks = self._prepared.encoded["train"].blocks
         places = [
@@ -214,15 +253,15 @@ class FinetuneTrainer(Trainer):
         tries += ["training.max_grad_norm 1"] * (not args.max_grad_norm)
         tries += ["training.bf16 in place of fp16"] * args.fp16
         assert args.output_dir is not None
-        kept = sound_checkpoint(Path(args.output_dir))
+        checkpoint = sound_checkpoint(Path(args.output_dir))
         return (
             f"training diverged: {what} is not a finite number at step {step}"
             + (f", which read {'; '.join(places)}{more}" if places else "")
             + f"; try {', or '.join(tries)}"
             + (
-                f"; the weights before that are in {kept}: name another folder for the next try, "
-                "--training.output-dir"
-                if kept is not None
+                f"; the weights before that step are in {checkpoint}: name another folder for the "
+                "next try, --training.output-dir"
+                if checkpoint is not None
                 else ""
             )
         )
@@ -234,6 +273,7 @@ class FinetuneTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
+        """The loss of a batch: its share of the loss of the step."""
         assert not return_outputs, "evaluation is a pass of its own"
         if self._carried is not None:
             epoch = self._streams().steps
@@ -247,35 +287,39 @@ class FinetuneTrainer(Trainer):
             for (name, weight), count in zip(self._objective.weights.items(), counts, strict=True)
         )
         if self.args.average_tokens_across_devices:
-            loss = loss * self.accelerator.num_processes  # DDP takes the mean over processes
+            loss = loss * self.accelerator.num_processes  # DDP averages over the processes
         return loss
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
-        """What each part of the loss scores in an accumulated batch: a number for each part."""
+        """The number of scored positions of a step, for each part of the loss, (parts,)."""
         scored = [self._objective.scored(batch) for batch in batch_samples]
         counts = [sum(batch[name].sum() for batch in scored) for name in self._objective.weights]
         total = torch.stack([torch.as_tensor(count) for count in counts]).to(device)
         if self.args.world_size > 1 and self.args.average_tokens_across_devices:
             total = self.accelerator.reduce(total)
-        # The processes of such a group read the same batch.
+        # The processes of a tensor-, context- or sequence-parallel group read the same batch.
         copies = self.get_tp_size() * self.get_cp_size() * self.get_sp_size()
         return total if copies == 1 else total / copies
 
     def _streams(self) -> Streams:
-        """The same streams for one large batch, accumulated small ones and several processes."""
+        """The streams of consecutive rows.
+
+        They are the same for one large batch, accumulated small batches and several processes.
+        """
         return Streams(len(self._rows), self._step_rows)
 
     @property
     def _step_rows(self) -> int:
-        """Rows of one optimizer step, over all of its batches and processes."""
+        """The number of rows of an optimizer step, over all of its batches and processes."""
         batches = self.args.gradient_accumulation_steps * self.accelerator.num_processes
         rows: int = self.args.train_batch_size * batches
         return rows
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        """The order of an epoch: the same for every number of processes and of accumulated batches.
+        """The order of an epoch.
 
-        Grouped by length, the rows of one step are alike, whatever processes and batches share it.
+        It is the same for every number of processes and of accumulated batches. If rows are grouped
+        by length, all rows of a step have similar lengths.
         """
         if self._carried is not None:
             return self._streams()
@@ -299,8 +343,11 @@ class FinetuneTrainer(Trainer):
         return Filled(sampler, self._rows, self.args.train_batch_size * processes if even else 1)
 
     def _save_rng_state(self, output_dir: str) -> None:
-        """Every process writes its own, and the state that it carries; only then may
-        trainer_state.json say: complete."""
+        """Saves the random state and the carried state of each process.
+
+        All processes wait for one another, because trainer_state.json is written next, and marks
+        the checkpoint as complete.
+        """
         super()._save_rng_state(output_dir)
         if self._carried is not None:
             self._carried.save(self._carried_file(output_dir))
@@ -312,24 +359,30 @@ class FinetuneTrainer(Trainer):
             self._carried.load(self._carried_file(checkpoint), self.args.device)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """A tied weight is stored under one of its names, and Trainer would warn of the other.
+        """Checks the weights of a checkpoint from which training resumes.
+
+        A tied weight is stored under one of its names. Trainer would warn that the other name is
+        missing.
 
         Raises:
-            ValueError: the checkpoint lacks any other weight, or has one too many.
+            ValueError: The checkpoint lacks another weight, or has one that the model lacks.
         """
         weights = self._prepared.model.state_dict(keep_vars=True)
         loaded = {id(weights[name]) for name in weights.keys() - set(load_result.missing_keys)}
         lacking = [name for name in load_result.missing_keys if id(weights[name]) not in loaded]
         if wrong := lacking or load_result.unexpected_keys:
             raise ValueError(
-                f"a checkpoint in {self.args.output_dir} {'lacks' if lacking else 'has too many:'} "
-                f"{named(wrong)}; delete it, and the same command goes on without it"
+                f"a checkpoint in {self.args.output_dir} "
+                f"{'lacks' if lacking else 'has weights that the model lacks:'} {named(wrong)}; "
+                "delete it, and run the same command again"
             )
 
     def _carried_file(self, checkpoint: str) -> Path:
+        """The file of this process's carried state in a checkpoint."""
         return Path(checkpoint) / f"carried_{self.args.process_index}.pt"
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The optimizer, with `training.embedding_learning_rate` for the token embeddings."""
         created = self.optimizer is None
         optimizer = super().create_optimizer(model)
         rate = self._prepared.recipe.training.embedding_learning_rate
@@ -342,7 +395,7 @@ class FinetuneTrainer(Trainer):
         return optimizer
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
-        """Every score of the validation split that needs no generation."""
+        """Computes every score of the validation split that needs no generated text."""
         encoded = self._prepared.encoded["validation"]
         assert self.model is not None
         results = collect(
@@ -355,6 +408,6 @@ class FinetuneTrainer(Trainer):
         )
         self.check_loss(results.loss, "the validation loss")
         measured = self._objective.scores(results, encoded.examples)
-        values = {name: one.value for name, one in measured.items()} | {"loss": results.loss}
+        values = {name: score.value for name, score in measured.items()} | {"loss": results.loss}
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in values.items()}
         return EvalLoopOutput(np.empty(0), None, metrics, len(encoded.rows))

@@ -14,36 +14,43 @@ from typing import TYPE_CHECKING
 
 from finetune.compatibility import check_recipe
 from finetune.data.splits import scored_split
+from finetune.recipe import Recipe
 from finetune.reports.comparison import Row
 from finetune.reports.comparison_page import report
 from finetune.runs import RUNS, Run, is_finished, runs_of_arms
+from finetune.study import Study
+from finetune.user_code import trusting
+from finetune.verbs.run import run as train
 
 if TYPE_CHECKING:
     from finetune.data import Splits
-    from finetune.recipe import Recipe
+    from finetune.studies import Source
 
 
 @dataclass(frozen=True)
 class Wanted:
     """A run that the comparison needs, finished or not."""
 
-    file: Path
+    arm: Arm
     recipe: Recipe
-    settings: Sequence[str]
-    """The overrides that apply to its arm."""
+    splits: Splits
     identity: str
-    split_hashes: Mapping[str, str]
 
     @property
     def is_finished(self) -> bool:
         return is_finished(self.recipe.folder, self.recipe, self.identity)
 
     def start(self) -> None:
-        """Runs it in a process of its own: its memory is freed, and a crash ends it alone."""
+        """Runs it. A recipe of a file gets a process of its own: its memory is freed, and a crash
+        ends it alone. An object of this process is run here."""
+        if self.arm.source is None:
+            train(self.recipe)
+            return
         folder = self.recipe.folder
         own = ["--training.seed", str(self.recipe.training.seed)]
         own += ["--training.output-dir", str(folder)]
-        command = [sys.executable, "-m", "finetune", "run", str(self.file), *self.settings, *own]
+        named = [self.arm.source.path, *self.arm.settings]
+        command = [sys.executable, "-m", "finetune", "run", *named, *own]
         code = subprocess.run(command, check=False).returncode
         if code:
             raise ValueError(
@@ -52,31 +59,60 @@ class Wanted:
             )
 
 
+@dataclass(frozen=True)
+class Arm:
+    """A recipe that is compared, over all seeds."""
+
+    recipe: Recipe
+    source: Source | None = None
+    """Where the recipe is written. None: it is an object of this process."""
+    settings: Sequence[str] = ()
+    """The overrides that apply to it, which `recipe` has already."""
+
+
+Compared = str | Path | Recipe | Study | Run
+
+
 def compare(
-    recipes: Sequence[str],
+    recipes: Compared | Sequence[Compared],
     seeds: Sequence[int] = (0, 1, 2),
-    output: Path | None = None,
+    output: str | Path | None = None,
     overrides: Sequence[str] = (),
+    *,
+    splits: Splits | None = None,
+    trust_remote_code: bool = False,
 ) -> list[Row]:
     """Runs each recipe with each seed where that run is missing, and compares all runs.
 
-    A study stands for its recipes. Each run is a process of its own; a finished one is read.
-    compare.md and compare.json are written into `output`, or beside the runs that were made.
+    A finished run is read, so the same comparison again trains nothing. A recipe of a file is run
+    in a process of its own, a `Recipe` or `Study` in this one. The table, the verdict and
+    compare.json are written into `output`, or beside the runs that were made.
 
-    Instead of a recipe, a folder of finished runs may be named: a run's, an arm's, or one of arms.
-    They are compared as they are, under the names of their folders. If there are no others, nothing
-    is written without `output`.
+    Args:
+        recipes: what is compared: studies and recipes, by name, path or as objects, and finished
+            runs, as objects or by their folders (of one run, of an arm, or of several arms). A
+            finished run is compared as it is, under the name of its folder. If there are no other
+            runs, nothing is written without `output`.
+        seeds: the seeds of every recipe. Each makes one run.
+        output: the folder of the runs and of the table. None: `runs/<study>`.
+        overrides: settings as on the command line, such as `["--max-steps", "10"]`. They go to
+            every recipe that has such a setting (a model from scratch has no `model.name`), and
+            with them the runs lie in a folder of their own. The arms that keep their own setting
+            are named, here and in compare.md.
+        splits: the data of every recipe that is an object. None: each reads its own data.
+        trust_remote_code: allows code that came with a finished run.
 
-    `overrides`: what `finetune run` takes after the recipe. They go to every arm that has such a
-    setting (a model from scratch has no `model.name`), and with them the runs lie in a folder of
-    their own. The arms that keep their own setting are named, here and in compare.md.
+    Returns:
+        The rows of the table, one for each arm and each floor.
 
-    Raises: ValueError for a mistake in a recipe or its data, before any run starts, and where not
-    all are scored on the same examples.
+    Raises:
+        ValueError: a mistake in a recipe or its data, before any run starts; or the runs are not
+            all scored on the same examples.
+
+    Example:
+        compare("quickstart", seeds=[0])
+        compare([Recipe(model, task, data, Full()), Recipe(model, task, data, LoRA())])
     """
-    from finetune.overrides import check, fitting, overridden
-    from finetune.studies import load
-
     if "LOCAL_RANK" in os.environ:
         raise ValueError(
             "compare starts the runs itself, one process each, and cannot be launched in several; "
@@ -86,30 +122,37 @@ def compare(
         raise ValueError("compare needs at least one seed: --seeds 0 1 2")
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"--seeds {' '.join(map(str, seeds))} names a seed twice: name each once")
-    files, folders = _sources(recipes)
-    if overrides and not files:
+    with trusting(trust_remote_code):
+        return _compare(recipes, seeds, output, overrides, splits)
+
+
+def _compare(
+    recipes: Compared | Sequence[Compared],
+    seeds: Sequence[int],
+    output: str | Path | None,
+    overrides: Sequence[str],
+    splits: Splits | None,
+) -> list[Row]:
+    arms, folders = _sources([recipes] if isinstance(recipes, Compared) else recipes)
+    if overrides and not arms:
         raise ValueError(
             f"{' '.join(overrides)}: finished runs are compared as they are; overrides are for "
             "recipes, whose runs are yet to be made"
         )
-    arms = {file: load(str(file)) for file in files}
-    check(overrides, list(arms.values()))
-    settings = {file: fitting(recipe, overrides) for file, recipe in arms.items()}
-    notes = _unfit_notes({arms[file].name: unfit for file, (_, unfit) in settings.items()})
+    output = None if output is None else Path(output)
+    arms, notes = _overridden(arms, overrides)
     for note in notes:
         print(note, flush=True)
     loaded: dict[tuple[str, tuple[str, ...], str], Splits] = {}
     wanted: list[Wanted] = []
-    for file in files:
-        fit, _ = settings[file]
-        arm = overridden(arms[file], fit)
+    for arm in arms:
         for seed in seeds:
-            recipe = _seeded(arm, seed, _folder(arm.name, output, overrides))
-            splits = _load_once(recipe, loaded)
-            identity = recipe.identity(splits.fingerprint)
-            wanted.append(Wanted(file, recipe, fit, identity, splits.hashes))
+            recipe = _seeded(arm.recipe, seed, _folder(arm.recipe.name, output, overrides))
+            own = splits if arm.source is None and splits is not None else None
+            data = _load_once(recipe, loaded) if own is None else own
+            wanted.append(Wanted(arm, recipe, data, recipe.identity(data.fingerprint)))
             folders.pop(recipe.folder.resolve(), None)
-    hashes = {run.recipe.name: run.split_hashes for run in wanted}
+    hashes = {run.recipe.name: run.splits.hashes for run in wanted}
     finished = _named([Run.read(folder) for folder in folders.values()], set(hashes))
     hashes |= {str(run.folder): run.manifest["split_hashes"] for run in finished}
     _check_split(hashes)
@@ -126,21 +169,48 @@ def compare(
     return report([*finished, *(Run.read(run.recipe.folder) for run in wanted)], notes, output)
 
 
-def _sources(names: Sequence[str]) -> tuple[list[Path], dict[Path, Path]]:
-    """The recipe files that are named, and the runs' folders by their absolute paths, each once."""
-    from finetune.studies import arms, find, studies
+def _sources(compared: Sequence[Compared]) -> tuple[list[Arm], dict[Path, Path]]:
+    """The recipes to compare, and the runs' folders by their absolute paths, each once."""
+    from finetune.studies import load, sources
 
-    files: list[Path] = []
+    arms: dict[object, Arm] = {}
     folders: dict[Path, Path] = {}
-    for name in names:
-        path = Path(name).expanduser()
-        if runs := runs_of_arms(path):
-            folders |= {run.resolve(): run for run in runs}
-        elif name in studies() or (path / "__init__.py").is_file():
-            files += arms(name)
-        else:
-            files.append(find(name))
-    return list({file.resolve(): file for file in files}.values()), folders
+    unnamed = 0
+    for item in compared:
+        match item:
+            case Run():
+                folders[item.folder.resolve()] = item.folder
+            case Recipe():
+                unnamed += not item.name
+                name = item.name or f"unnamed/recipe_{unnamed}"
+                arms[name] = Arm(replace(item, name=name))
+            case Study():
+                for name in item.arms:
+                    arms[f"study/{name}"] = Arm(replace(item.recipe(name), name=f"study/{name}"))
+            case str() | Path():
+                if runs := runs_of_arms(Path(item).expanduser()):
+                    folders |= {run.resolve(): run for run in runs}
+                else:
+                    found = sources(str(item))
+                    arms |= {source.path: Arm(load(source), source) for source in found}
+            case _:
+                raise ValueError(
+                    f"compare takes recipes, studies and finished runs, not a "
+                    f"{type(item).__name__}: {item!r}"
+                )
+    return list(arms.values()), folders
+
+
+def _overridden(arms: Sequence[Arm], overrides: Sequence[str]) -> tuple[list[Arm], list[str]]:
+    """The arms with the overrides that apply to each, and a line for those that do not."""
+    from finetune.overrides import check, fitting, overridden
+
+    check(overrides, [arm.recipe for arm in arms])
+    changed, unfit = [], {}
+    for arm in arms:
+        fit, unfit[arm.recipe.name] = fitting(arm.recipe, overrides)
+        changed.append(replace(arm, recipe=overridden(arm.recipe, fit), settings=fit))
+    return changed, _unfit_notes(unfit)
 
 
 def _seeded(arm: Recipe, seed: int, folder: Path) -> Recipe:

@@ -14,6 +14,7 @@ from finetune.models.pretrained import BUNDLED
 from finetune.models.saving import without_local
 from finetune.reach import hub_answers
 from finetune.runs import (
+    CODE,
     MANIFEST,
     METRICS,
     RECIPE,
@@ -91,6 +92,7 @@ def push_run(run: Run, repo: str, private: bool | None = True) -> str:
         for file in sorted(run.model_folder.rglob("*"))
         if file.is_file()
     }
+    contents |= {f"{CODE}/{file.name}": file for file in sorted((run.folder / CODE).glob("*.py"))}
     contents |= {name: _json(value) for name, value in texts.items()}
     contents["README.md"] = card(run, repo, base=base).encode()
     return _commit(repo, contents, f"{run.recipe.name or run.folder.name}, fine-tuned")

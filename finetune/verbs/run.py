@@ -16,6 +16,7 @@ from finetune.evaluation.evaluate import (
     Evaluation,
     Quality,
     check_generation,
+    check_metrics,
     evaluate,
     floors,
     quality,
@@ -23,6 +24,7 @@ from finetune.evaluation.evaluate import (
 from finetune.manifest import describe
 from finetune.models import Pretrained
 from finetune.models.adapter import HEAD
+from finetune.models.heads import keep_code
 from finetune.models.saving import save_tokenizer, save_weights
 from finetune.prepare import load, prepare
 from finetune.prepared import Prepared
@@ -100,6 +102,7 @@ def prepare_training(recipe: Recipe, splits: Splits) -> Prepared:
     prepared = prepare(recipe, splits)
     check_generation(prepared)
     check_arguments(prepared)
+    check_metrics(prepared)
     return prepared
 
 
@@ -279,6 +282,8 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
     if prepared.recipe.task.generates:
         decoding = prepared.recipe.decoding.config(model, tokenizer)
         base.generation_config = decoding
+    if not isinstance(model, PeftModel):
+        keep_code(model, prepared.objective.ending)
     if isinstance(model, PeftModel):
         assert isinstance(prepared.recipe.model, Pretrained)
         config = model.active_peft_config

@@ -105,7 +105,7 @@ def test_copies_depend_on_the_row_and_the_seed_not_on_the_other_rows() -> None:
 
 def test_a_column_that_holds_no_text_is_refused() -> None:
     rows = Dataset.from_dict({"tokens": [["a", "b"]]})
-    with pytest.raises(ValueError, match="the column tokens holds others"):
+    with pytest.raises(ValueError, match="the column tokens holds values that are not text"):
         augmented(rows, ["tokens"], "delete", copies=1, rate=0.1, seed=0)
 
 
@@ -181,7 +181,7 @@ def test_off_by_default_and_the_same_for_the_same_seed(recipe: Recipe) -> None:
         ({"task": Completion(completion="{source} {target}")}, "learns the same column, source"),
         ({"data": {"augment_rate": 0.0}}, "augment_rate is 0"),
         ({"data": {"augment_copies": 0}}, "augment_copies is 0"),
-        ({"data": {"augment": None, "augment_copies": 2}}, "need --data.augment"),
+        ({"data": {"augment": None, "augment_copies": 2}}, "no effect without data.augment"),
     ],
 )
 def test_what_cannot_be_augmented_is_refused(

@@ -13,10 +13,12 @@ def test_a_missing_column_shows_what_exists_and_the_nearest() -> None:
     name = jsonl("a.jsonl", [{"body": "x", "sumary": "y"}])
     message = mistake(Data(train=name, columns={"bdy": "document"}))
     assert "no column 'bdy' in a.jsonl, " in message
-    assert message.endswith("asked for by data.columns: it has body, sumary (nearest: body)")
+    assert message.endswith("which data.columns renames: it has body, sumary (nearest: body)")
     message = mistake(Data(train=name), ["summary"])
     assert "no column 'summary' in train (a.jsonl)" in message
-    assert "(nearest: sumary); name the right one with --data.columns THEIRS summary" in message
+    assert (
+        "(nearest: sumary); rename the right one with --data.columns YOUR_COLUMN summary" in message
+    )
 
 
 def test_values_are_equal_but_for_case_width_and_spacing() -> None:

@@ -25,8 +25,11 @@ def test_columns_are_renamed_swapped_and_replaced() -> None:
     ]
     splits = whole(name, columns={"a": "b"})
     assert splits.train.to_list() == [{"b": "1", "c": "3"}]
-    assert "a.jsonl: its own column b is left out, data.columns replaces it" in splits.notes
-    assert "one name to two columns" in mistake(Data(train=name, columns={"a": "x", "b": "x"}))
+    assert (
+        "a.jsonl: its column b is left out, because data.columns gives this name to another column"
+        in splits.notes
+    )
+    assert "the same name to two columns" in mistake(Data(train=name, columns={"a": "x", "b": "x"}))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +42,7 @@ def test_columns_are_renamed_swapped_and_replaced() -> None:
             "validation_fraction + test_fraction is 1.2",
         ),
         ({"limit": 0}, "limit is 0"),
-        ({"revision": "main"}, "belong to a data set on the Hub"),
+        ({"revision": "main"}, "are settings of a data set on the Hub"),
         ({"group": "documnt"}, "no column 'documnt' in train (a.jsonl)"),
     ],
 )

@@ -64,7 +64,7 @@ def test_a_file_in_the_encoding_of_a_chinese_excel_is_read_with_a_note() -> None
             "that is wrong, name the encoding: --data.encoding NAME",
         )
     assert whole("[ac].csv*").notes[0].startswith("a.csv, line 2 ")
-    assert " and 1 more: read as gb18030; " in whole("[ac].csv*").notes[0]
+    assert " and 1 more files: read as gb18030; " in whole("[ac].csv*").notes[0]
 
 
 def test_the_named_encoding_reads_files_that_are_not_utf_8() -> None:
@@ -75,7 +75,7 @@ def test_the_named_encoding_reads_files_that_are_not_utf_8() -> None:
     assert column(splits.train, "text") == ["Déçu par le garçon"]
     assert column(splits.validation, "label") == ["好评", "差评"]  # it is UTF-8
     assert "encoding is 'gbkk', which Python does not know" in mistake(Data(encoding="gbkk"))
-    assert "a data set of the Hub has none" in mistake(Data("some/data", encoding="gbk"))
+    assert "which only files can have" in mistake(Data("some/data", encoding="gbk"))
 
 
 def test_a_folder_of_save_to_disk_and_arrow_files_are_read() -> None:
@@ -96,7 +96,7 @@ def test_a_folder_of_save_to_disk_and_arrow_files_are_read() -> None:
     assert whole("file.arrow").train.features == features
     assert whole("file.arrow").fingerprint == splits.fingerprint
     assert "b.arrow: not Arrow" in mistake(Data(train=write("b.arrow", "no")))
-    assert "empty is a folder, not one of save_to_disk" in mistake(Data(train=made("empty")))
+    assert "empty is a folder, but save_to_disk" in mistake(Data(train=made("empty")))
 
 
 def made(folder: str) -> str:
@@ -115,10 +115,12 @@ def test_a_folder_of_several_splits_gives_those_of_their_names() -> None:
         "train": 20,
         "validation": 2,
     }
-    assert splits.notes == ("set: train, validation used, dev not",)
+    assert splits.notes == ("set: train, validation used, dev not used",)
     assert splits.where("validation", 1) == f"{Path('set', 'validation')}, row 2"
     other = Data(train="set", validation="set/dev", test="set/validation").load()
     assert column(other.validation, "text") == ["text 33"]
     assert column(other.test, "text") == ["text 31", "text 32"]
     message = mistake(Data(train="set", test="set"))
-    assert message.startswith("set has no split test, but train, validation, dev; give the folder")
+    assert message.startswith(
+        "set has no split test; its splits are train, validation, dev; give the folder"
+    )

@@ -95,7 +95,7 @@ def test_the_english_corpus_gives_its_1176_distinct_exchanges() -> None:
     }
     assert splits.where("train", 0) == "chatterbot_corpus/data/english/ai.yml, line 5"
     assert any("english/trivia.yml, line 35" in note for note in splits.notes)
-    assert any("1176 distinct of 2306" in note for note in splits.notes)
+    assert any("2306 exchanges, of which 1176 are distinct" in note for note in splits.notes)
 
 
 def test_the_chinese_corpus_gives_its_550_distinct_exchanges() -> None:
@@ -155,11 +155,11 @@ def test_a_wrong_conversation_file_says_so(content: str, says: str) -> None:
         ("a.jsonl", '{"a": "x"}\n{"a": "y"}\n{"a": 3}\n{"a": 4}\n', "a.jsonl, line 3: a is 3,"),
         ("a.jsonl", '{"a": [1]}\n\n{"a": ["x"]}\n', "a.jsonl, line 3: a is ['x'],"),
         ("a.jsonl", '{"a": "x"}\n{"a": "\\ud800"}\n', "a.jsonl, line 2: a is '\\ud800',"),
-        ("a.csv", "a,b\n1,2\n3\n", "a.csv, row 3: 1 values where the header has 2 columns"),
+        ("a.csv", "a,b\n1,2\n3\n", "a.csv, row 3: 1 values, but the header has 2 columns"),
         ("a.csv", "a,b\n1,2,3\n", "a.csv, row 2: 3 values"),
         ("a.csv", 'a,b\n1,2\n"3,4\n5,6\n', "a.csv, row 3 (to line 4): unexpected end of data"),
         ("a.tsv", 'a\tb\n"No," he said\tx\n', "a.tsv, row 2"),
-        ("a.csv", "a,b,a\n1,2,3\n", "column a stands twice"),
+        ("a.csv", "a,b,a\n1,2,3\n", "its header has the column a twice"),
         ("a.parquet", "PAR1 not at all", "a.parquet: not Parquet"),
         ("a.csv.gz", "a\nb\n", "a.csv.gz cannot be read"),
         ("a.xlsx", "x", "a.xlsx: unknown suffix '.xlsx'; known: .jsonl"),
@@ -182,9 +182,9 @@ def test_a_key_that_stands_twice_in_an_object_is_a_bad_row(name: str) -> None:
     write(name, gzip.compress(text.encode()) if name.endswith(".gz") else text)
     place, line = ("line 2", "") if "jsonl" in name else ("row 2", " (line 3)")
     message = mistake(Data(train=name))
-    said = f"{name}, {place}: the key 'a' stands twice in one object; only one can count{line}"
+    said = f"{name}, {place}: an object has the key 'a' twice; remove one{line}"
     assert message.startswith(said + "; 2 bad rows in all, also ")
     assert whole(name, on_bad_row="skip").train.to_list() == [{"a": "x", "b": {"c": 1}}]
-    assert "b.json: the key 'a' stands twice" in mistake(
+    assert "b.json: an object has the key 'a' twice" in mistake(
         Data(train=write("b.json", '{"a": 1, "a": 2}'))
     )

@@ -69,5 +69,5 @@ def test_without_network_a_cached_copy_is_used_and_its_unknown_revision_noted(he
     (here / "cache" / "set").rename(here / "cache" / "nobody___set")  # as if from the Hub
     cached = Data("nobody/set", revision="v1").load()
     assert cached.fingerprint == fresh.fingerprint
-    assert "the Hub was not reached; whether it is revision v1 is not known" in cached.notes[0]
+    assert "because the Hub cannot be reached; it may not be revision v1" in cached.notes[0]
     assert not any("Hub" in note for note in fresh.notes)

@@ -8,7 +8,7 @@ import datasets
 import pytest
 
 from finetune.data import Data
-from finetune.data.rows import BadRow, Rows, kind_of, placed, places, refused
+from finetune.data.rows import BadRow, Rows, bad_rows_error, kind_of, placed, places
 from tests.data.files import jsonl, write
 
 CELLS = "text,label\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(40))
@@ -26,10 +26,10 @@ def test_all_bad_rows_of_all_splits_are_counted_in_one_message() -> None:
     ) as caught:
         data.load(["text"], TYPES)
     message = str(caught.value)
-    assert "; 6 bad rows in all, also a.csv, row 43 and a.csv, row 46; mend them, or" in message
+    assert "; 6 bad rows in all, also a.csv, row 43 and a.csv, row 46; fix them, or" in message
     assert message.endswith("leave them out: --data.on-bad-row skip")
     one = Data(train=write("c.csv", CELLS + "x,\n"))
-    with pytest.raises(ValueError, match=r"^c.csv, row 42: label is empty; mend it, or leave it"):
+    with pytest.raises(ValueError, match=r"^c.csv, row 42: label is empty; fix it, or leave it"):
         one.load(["text"], TYPES)
     assert len(one.load(["text"]).train) + len(one.load(["text"]).named()["validation"]) == 41
 
@@ -46,7 +46,7 @@ def test_skipped_rows_are_gone_before_carving_and_counted() -> None:
     assert splits.where("test", 0) == "b.jsonl, line 5"
     assert splits.notes[0] == (
         "train: 3 of 44 rows left out (data.on_bad_row skip): a.csv, row 42: label is empty; "
-        "a.csv, row 43: 1 values where the header has 2 columns; quote a value that holds the "
+        "a.csv, row 43: 1 values, but the header has 2 columns; quote a value that contains the "
         "separator; a.csv, row 46: text is empty"
     )
     assert splits.notes[1].startswith("test: 4 of 5 rows left out (data.on_bad_row skip): b.jsonl")
@@ -56,11 +56,11 @@ def test_skipped_rows_are_gone_before_carving_and_counted() -> None:
 
 def test_where_every_row_is_bad_skipping_them_is_no_way_out() -> None:
     numbers = jsonl("a.jsonl", [{"text": n} for n in range(9)])
-    with pytest.raises(ValueError, match=r"text is 0, not text; 9 bad rows .*; mend them$"):
+    with pytest.raises(ValueError, match=r"text is 0, not text; 9 bad rows .*; fix them$"):
         Data(train=numbers).load(["text"], {"text": str})
     for name in (numbers, write("b.csv", "text,n\n,1\n,2\n")):
         with pytest.raises(
-            ValueError, match=r"text is (0, not text|empty); \d bad rows .*; mend them$"
+            ValueError, match=r"text is (0, not text|empty); \d bad rows .*; fix them$"
         ):
             Data(train=name, on_bad_row="skip").load(["text"], {"text": str})
     with pytest.raises(ValueError, match="no column 'text' in train"):
@@ -75,5 +75,5 @@ def test_rows_keep_their_places_when_some_are_taken_or_left_out() -> None:
     assert rows.without({}) is rows
     assert len(rows.take([]).dataset) == 0
     assert placed("a.txt", None) == "a.txt"
-    assert refused(good.bad, skippable=False) == "a.csv, row 3: n is empty; mend it"
+    assert bad_rows_error(good.bad, skippable=False) == "a.csv, row 3: n is empty; fix it"
     assert kind_of([1, "x", None]) == "a list of a whole number and text"

@@ -40,16 +40,16 @@ def test_require_names_the_first_row_at_fault() -> None:
         splits.require({"text": (list, int)})
     for blank in (None, "", " \n\t"):
         broken = [*rows[:2], {**rows[2], "text": blank}, rows[3]]
-        with pytest.raises(ValueError, match=r"^a.jsonl, line 3: text is empty; mend it, or "):
+        with pytest.raises(ValueError, match=r"^a.jsonl, line 3: text is empty; fix it, or "):
             whole(jsonl("a.jsonl", broken)).require({"text": str})
-    with pytest.raises(ValueError, match=r"^a.jsonl, line 1: tokens is empty; mend it$"):
+    with pytest.raises(ValueError, match=r"^a.jsonl, line 1: tokens is empty; fix it$"):
         whole(jsonl("a.jsonl", [{**rows[0], "tokens": []}])).require({"tokens": list})
 
 
 def test_require_looks_at_every_split_and_shortens_the_value() -> None:
     train, test = jsonl("a.jsonl", [{"a": ["x"]}]), jsonl("b.jsonl", [{"a": "y" * 500}])
     splits = whole(train, test=test)
-    with pytest.raises(ValueError, match=r"^b.jsonl, line 1: a is 'y{56}\.\.\., not a list; mend"):
+    with pytest.raises(ValueError, match=r"^b.jsonl, line 1: a is 'y{56}\.\.\., not a list; fix"):
         splits.require({"a": list})
 
 
@@ -67,7 +67,7 @@ def test_the_same_prompt_never_stands_in_two_splits() -> None:
         for target in column(part, "target"):
             owners.setdefault(target.split()[-1], set()).add(split)
     assert all(len(found) == 1 for found in owners.values())
-    assert not any("also stand" in note for note in splits.notes)
+    assert not any("are also in" in note for note in splits.notes)
     note = (
         f"validation: {len(splits.named()['validation'])} of 300 rows carved by the hash of source"
     )
@@ -125,7 +125,7 @@ def test_a_group_stays_in_one_split() -> None:
     assert "carved by the hash of id" in splits.notes[0]
     rows[7]["doc"] = " "
     message = mistake(replace(data, train=jsonl("a.jsonl", rows)), ["text"])
-    assert message == "a.jsonl, line 8: id, the group of a row, is empty"
+    assert message == "a.jsonl, line 8: id is empty; data.group needs a value in every row"
 
 
 def test_without_inputs_all_columns_of_text_make_the_key() -> None:
@@ -152,7 +152,7 @@ def test_a_given_split_is_used_as_it_is() -> None:
 
 def test_an_empty_carved_split_says_what_to_do() -> None:
     message = mistake(Data(train=jsonl("a.jsonl", [{"a": "x"}] * 50)))
-    assert "no row is left for validation: 50 rows hold 1 different values of a" in message
+    assert "no row is left for validation: the 50 rows have 1 different values of a" in message
     assert "--data.validation FILE" in message
 
 
@@ -202,8 +202,8 @@ def test_leaks_and_repeats_are_counted() -> None:
     splits = whole(train, test=test, group="d")
     assert splits.notes == (
         "train: 1 of 4 rows repeat another row exactly",
-        "1 of 2 test inputs also stand in train",
-        "1 of 2 test rows have a d that also stands in train",
+        "1 of 2 test inputs are also in train",
+        "1 of 2 test rows have a d that is also in train",
     )
 
 
@@ -212,7 +212,7 @@ def test_inputs_of_test_that_stand_in_validation_are_counted() -> None:
     other = jsonl("b.jsonl", [{"q": f"q {n}"} for n in (10, 11, 12)])
     test = jsonl("c.jsonl", [{"q": f"Q  {n}"} for n in (12, 13)])
     splits = whole(train, validation=other, test=test)
-    assert splits.notes == ("1 of 2 test inputs also stand in validation",)
+    assert splits.notes == ("1 of 2 test inputs are also in validation",)
     assert splits.warnings == ()
 
 
@@ -221,7 +221,7 @@ def test_a_file_given_for_two_splits_is_warned_of() -> None:
     other = jsonl("b.jsonl", [{"q": f"q {n}"} for n in (10, 11)])
     turned = jsonl("c.jsonl", [{"q": f"q {n}"} for n in (11, 10)])
     (warning,) = whole(train, validation=other, test=turned).warnings
-    assert warning.startswith("validation and test are the same 2 rows: a score on test says")
+    assert warning.startswith("validation and test are the same 2 rows, so a score on test says")
     assert len(whole(train, validation=train, test=train).warnings) == 3
     assert Data(train=train, test_fraction=0.3).load().warnings == ()
 
@@ -230,7 +230,7 @@ def test_inputs_with_several_targets_in_train_are_counted_with_two_places() -> N
     rows = [("good", "a"), ("Good ", "b"), ("good", "a"), ("bad", "b"), ("bad", "b")]
     splits = whole(jsonl("a.jsonl", [{"text": text, "label": label} for text, label in rows]))
     assert splits.disagreements(["text"], ["label"]) == (
-        "train: 3 of 5 rows have an input that also stands with another value of label, e.g. "
+        "train: 3 of 5 rows have an input that another row has with another value of label, e.g. "
         "a.jsonl, line 1 and a.jsonl, line 2",
     )
     assert splits.disagreements(["label"], ["label"]) == ()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from finetune import Classification, Decoding
-from finetune.evaluation.evaluate import check_generation, evaluate, floors, quality
+from finetune import Classification, Decoding, Score
+from finetune.evaluation.evaluate import check_generation, check_metrics, evaluate, floors, quality
 from finetune.evaluation.forward import SingleProcess
 from finetune.prepare import prepare
-from finetune.recipe import Task
 from finetune.scores.text import TEXT_SCORES
+from finetune.tasks import Task
 from tests.objectives.kinds import WRITTEN
 from tests.objectives.label_runs import recipe, texts
 from tests.objectives.test_choices import ROWS, TASK
@@ -64,3 +66,40 @@ def test_a_floor_learns_from_the_training_rows_without_their_changed_copies(
     changed = replace(given, data=replace(given.data, augment="delete", augment_rate=0.5))
     assert len(prepare(changed).encoded["train"].examples) > len(ROWS)
     assert floors(prepare(changed), "test") == floors(prepare(given), "test")
+
+
+@dataclass(frozen=True)
+class Long(Score):
+    """The share of inputs that have more than three words."""
+
+    name: str = "long"
+    column: str = "input"
+    higher_is_better = True
+
+    def of_record(self, record: Mapping[str, Any]) -> list[float]:
+        words = record[self.column].split()
+        return [len(words) > 3, 1] if self.name != "none" else None  # type: ignore[return-value]
+
+    def value(self, totals: Sequence[float]) -> float:
+        return totals[0] / totals[1]
+
+
+def test_a_metric_of_ones_own_is_computed_from_the_predictions(tmp_path: Path) -> None:
+    made = recipe("lstm", tmp_path, Classification(), texts(12))
+    prepared = prepare(replace(made, metrics=(Long(),)))
+    check_metrics(prepared)
+    evaluation = evaluate(prepared, "test", SingleProcess(torch.device("cpu")))
+    rows = [row["statistics"]["long"] for row in evaluation.predictions]
+    assert rows == [Long().of_record(row) for row in evaluation.predictions]
+    assert evaluation.quality["long"]["value"] == sum(long for long, _ in rows) / len(rows)
+
+
+def test_a_metric_of_ones_own_that_cannot_score_is_refused_before_training(tmp_path: Path) -> None:
+    made = recipe("lstm", tmp_path, Classification(), texts(12))
+    for metric, error, message in (
+        (Long("accuracy"), ValueError, "'accuracy' is the name of another score"),
+        (Long("none"), ValueError, "Long.of_record gives None; it must give numbers"),
+        (Long(column="inputs"), KeyError, "inputs"),
+    ):
+        with pytest.raises(error, match=message):
+            check_metrics(prepare(replace(made, metrics=(metric,))))

@@ -6,12 +6,18 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 import tyro
 
+from finetune import Classification, run
 from finetune.methods import IA3, LoRA, PrefixTuning, PromptTuning
+from finetune.methods.base import Method
+from finetune.prepare import prepare
+from tests.docstrings import example
+from tests.objectives.label_runs import recipe, texts
 
 
 @pytest.mark.parametrize(
@@ -50,3 +56,17 @@ def test_importing_the_methods_imports_no_torch() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_the_example_of_the_docstring_changes_biases_and_new_weights_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = example(Method, tmp_path, monkeypatch).BitFit()
+    steps: Any = {"max_steps": 2, "eval_steps": 2, "save_steps": 2}
+    made = recipe("gpt2", tmp_path, Classification(), texts(16), method=method, **steps)
+    before = prepare(made)
+    weights = {name: weight.clone() for name, weight in before.model.named_parameters()}
+    after = run(made).load().model
+    changed = {name for name, weight in after.named_parameters() if not weight.equal(weights[name])}
+    assert changed == set(before.adapted.trained)
+    assert {name for name in changed if not name.endswith("bias")} == before.fresh

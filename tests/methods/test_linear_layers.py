@@ -134,7 +134,7 @@ def test_ia3_scales_keys_values_and_the_inner_activations(
     [
         (LoRA(target_modules="c_attn"), "gpt2", r"attn\.c_attn, attn\.c_proj, mlp\.c_fc"),
         (LoRA(target_modules="attention"), "lstm", r"rnn\.weight_ih_l0, rnn\.weight_hh_l0"),
-        (IA3(), "lstm", "not recognised"),
+        (IA3(), "lstm", "known by name"),
     ],
 )
 def test_layers_that_are_not_there_are_refused(method: Any, name: str, message: str) -> None:

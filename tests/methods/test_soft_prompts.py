@@ -136,8 +136,12 @@ def test_a_t5_prompt_has_no_dead_half() -> None:
 @pytest.mark.parametrize(
     ("name", "head", "message"),
     [
-        ("marian", "seq2seq", "something else with embeddings than with tokens"),  # scales tokens
-        ("gpt2", "classify", "something else with embeddings"),  # pools the padding
+        (
+            "marian",
+            "seq2seq",
+            "different logits from embeddings than from their tokens",
+        ),  # scales tokens
+        ("gpt2", "classify", "different logits from embeddings"),  # pools the padding
         ("t5", "classify", "reads the text's end by its id"),  # looks for the end token
         ("bert", "mask", "PEFT would ignore the prompt"),
     ],

@@ -117,5 +117,5 @@ def test_config_fields_may_go_by_the_common_name_of_their_architecture() -> None
 
 
 def test_words_of_a_tokenizer_that_is_there_already_are_refused() -> None:
-    with pytest.raises(ValueError, match="names another, 'tiny-gpt2'"):
+    with pytest.raises(ValueError, match="loads 'tiny-gpt2'; leave one"):
         Scratch("gpt2", tokenizer="tiny-gpt2", tokens="words").load(TEXTS)

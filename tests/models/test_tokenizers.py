@@ -92,7 +92,7 @@ def test_the_size_asked_for_is_kept_or_refused(kind: Kind, least: int) -> None:
     texts = [" ".join(WORDS)] * 3
     for size in (least, least + 1, least + 30):
         assert len(train_tokenizer(texts, size, kind)) == size
-    with pytest.raises(ValueError, match=f"vocab_size {least - 1}: at least {least}"):
+    with pytest.raises(ValueError, match=f"vocab_size is {least - 1}; it must be at least {least}"):
         train_tokenizer(texts, least - 1, kind)
 
 
@@ -130,5 +130,5 @@ def test_a_word_tokenizer_that_was_saved_is_the_same(tmp_path: Path) -> None:
 
 
 def test_a_vocabulary_without_room_for_a_word_is_refused() -> None:
-    with pytest.raises(ValueError, match="vocab_size 2: at least 3"):
+    with pytest.raises(ValueError, match="vocab_size is 2; it must be at least 3"):
         train_word_tokenizer([LINES], 2)

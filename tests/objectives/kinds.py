@@ -10,7 +10,7 @@ from finetune.batching import BLANK, Collate, Rows
 from finetune.objectives.examples import Encoded
 from finetune.prepare import prepare
 from finetune.prepared import Prepared
-from finetune.recipe import Task
+from finetune.tasks import Task
 from tests.objectives import label_runs, pretraining_runs
 from tests.objectives.label_runs import tagged, texts
 

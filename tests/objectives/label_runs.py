@@ -10,7 +10,8 @@ from typing import Any
 
 from finetune import Data, Full, Pretrained, Recipe, Scratch, Tagging, Training
 from finetune.methods import Method
-from finetune.recipe import Model, Task
+from finetune.recipe import Model
+from finetune.tasks import Task
 from tests.conftest import WORDS, build, tokenizer
 
 KINDS = ["gpt2", "t5", "bert", "lstm"]

@@ -17,7 +17,8 @@ from finetune import (
     Training,
 )
 from finetune.methods import Method
-from finetune.recipe import Model, Task
+from finetune.recipe import Model
+from finetune.tasks import Task
 from tests.conftest import WORDS
 
 CONFIG: dict[str, Any] = {

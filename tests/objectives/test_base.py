@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from finetune import run
 from finetune.batching import Collate, Rows
 from finetune.objectives import from_dict, objective_of, stored_objective
-from finetune.objectives.base import mean_nats
+from finetune.objectives.base import BaseObjective, mean_nats
 from finetune.prepared import Prepared
+from finetune.tasks.base import Task
+from tests.docstrings import example
 from tests.objectives.kinds import KINDS, batch
 from tests.objectives.kinds import prepared as make
+from tests.objectives.label_runs import recipe, texts
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -127,3 +133,36 @@ def test_the_mean_is_over_the_count_of_all_accumulated_rows() -> None:
     assert mean_nats(nats, 12).item() == 0.5
     assert mean_nats(nats, torch.tensor(3)).item() == 2
     assert mean_nats(nats * 0, 0).item() == 0
+
+
+RATING = """
+from dataclasses import replace
+
+class Rating(Stars):
+    metric = "loss"
+
+    def objective(self, splits):
+        return Number()
+
+    def encode(self, split, tokenizer, shape, names=(), *, training):
+        names = ("1", "2", "3", "4", "5")
+        encoded = super().encode(split, tokenizer, shape, names, training=training)
+        labels = [[float(value)] for value in split["stars"]]
+        rows = encoded.rows.remove_columns("labels").add_column("labels", labels)
+        return replace(encoded, rows=rows)
+"""
+
+
+def test_the_example_of_the_docstring_learns_a_number_and_writes_its_predictions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for cls in (BaseObjective, Task):
+        example(cls, tmp_path, monkeypatch)
+    examples = [file.read_text() for file in sorted(tmp_path.glob("example_*.py"))]
+    (tmp_path / "rating.py").write_text("\n".join([*examples, RATING]))
+    rating: Any = import_module("rating").Rating
+    rows = [{"text": row["text"], "stars": 1 + number % 5} for number, row in enumerate(texts(40))]
+    result = run(recipe("gpt2", tmp_path, rating(), rows))
+    errors = [(row["prediction"] - float(row["reference"])) ** 2 / 2 for row in result.predictions]
+    assert result.metrics["quality"]["loss"]["value"] == pytest.approx(np.mean(errors), rel=1e-5)
+    assert np.mean(errors) < result.metrics["floors"]["mean"]["loss"]["value"] / 2

@@ -118,7 +118,7 @@ def test_predict_says_what_the_run_scored(
     assert shown[0].startswith(f"{rows[0]['prediction']} ")
     assert len(shown) == 2
     assert main(["predict", str(result.folder / "model"), "a"]) == 2
-    assert "recipe.json knows: name the run" in capsys.readouterr().err
+    assert "name the folder of the run" in capsys.readouterr().err
     assert main(["predict", str(result.folder), "a", "--explain"]) == 2
     assert "writes its label, and --explain weighs the words" in capsys.readouterr().err
 
@@ -138,7 +138,7 @@ def test_such_a_run_writes_its_label_too(result: Run, capsys: pytest.CaptureFixt
 def test_the_card_names_its_floors_and_its_snippet_runs(result: Run) -> None:
     card = (result.folder / "model" / "README.md").read_text()
     assert "the most frequent class, and a linear SVM" in card
-    assert "The answer is the likeliest choice" in card
+    assert "The answer is the most probable choice" in card
     said: list[Any] = []
     code = card.split("```python\n")[1].split("```")[0]
     if "lstm" not in str(result.recipe.model):  # which needs the repository's own code

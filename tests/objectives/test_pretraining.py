@@ -463,9 +463,9 @@ def test_roberta_is_read_up_to_its_last_position(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        (MaskedLanguageModeling(), "MaskedLanguageModeling needs a model that reads both ways"),
-        (SentenceOrder(), "SentenceOrder needs an albert, and this is of"),
-        (ReplacedTokens(), "ReplacedTokens needs an electra, and this is of"),
+        (MaskedLanguageModeling(), "MaskedLanguageModeling needs a bidirectional encoder"),
+        (SentenceOrder(), "SentenceOrder needs an albert, and this model is of"),
+        (ReplacedTokens(), "ReplacedTokens needs an electra, and this model is of"),
     ],
 )
 def test_models_of_another_kind_are_refused_in_a_line(

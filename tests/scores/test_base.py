@@ -24,6 +24,7 @@ from finetune.scores.base import Score
 from finetune.scores.entities import TokenAccuracy, entity_scores
 from finetune.scores.labels import LabelScore, label_scores
 from finetune.tasks.base import Splits
+from tests.docstrings import example
 from tests.objectives.label_runs import recipe, texts, write
 from tests.scores.test_entities import TYPES, noisy, tags
 from tests.scores.test_labels import NAMES, labels
@@ -177,3 +178,20 @@ def test_a_tagger_measures_one_more_score_that_is_written_in_one_place() -> None
     results = TagResults(np.ones(1), np.ones(1), np.array([0, 0]), np.ones(2), (0, 2))
     measured = Mine(("O", "B-x", "I-x")).scores(results, [example])
     assert measured["words"].value == measured["token_accuracy"].value == 50
+
+
+def test_the_example_of_the_docstring_is_in_the_metrics_and_can_choose_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = example(Score, tmp_path, monkeypatch).TopTwoClassification()
+    steps: Any = {"max_steps": 2, "eval_steps": 1, "save_steps": 1}
+    result = run(
+        recipe("gpt2", tmp_path, task, texts(16), metric_for_best_model="top_two", **steps)
+    )
+    hits = [
+        row["reference"] in sorted(row["probabilities"], key=row["probabilities"].get)[-2:]
+        for row in result.predictions
+    ]
+    assert result.metrics["quality"]["top_two"]["value"] == pytest.approx(100 * np.mean(hits))
+    judged = [point["eval_top_two"] for point in result.history if "eval_top_two" in point]
+    assert result.metrics["validation"]["top_two"] == max(judged)

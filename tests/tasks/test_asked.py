@@ -29,7 +29,7 @@ def test_a_text_or_a_row_becomes_a_row_of_the_tasks_columns(
 @pytest.mark.parametrize(
     ("prompts", "columns", "message"),
     [
-        (["a"], ["q", "r"], "this model reads the columns q, r: give them as rows of a file"),
+        (["a"], ["q", "r"], "this model reads the columns q, r: put them into a file"),
         (
             [{"q": "a", "r": "b"}, {"q": "a"}],
             ["q", "r"],

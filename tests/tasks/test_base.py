@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from finetune import Completion, LanguageModeling, run
+from finetune.tasks.base import Task
 from finetune.tasks.prompt_template import PromptTemplate
+from tests.docstrings import example
 from tests.objectives.label_runs import recipe, texts
 
 
@@ -53,3 +55,19 @@ def test_a_task_that_labels_nothing_says_so_and_asks_by_its_first_column() -> No
         task.explain(unread, unread)
     assert (task.generates, task.carries_state, task.chats) == (False, False, False)
     assert (task.notes, task.chat_template(unread, unread)) == ((), None)
+
+
+def test_the_example_of_the_docstring_trains_is_scored_and_has_its_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = example(Task, tmp_path, monkeypatch).Stars()
+    rows = [{"text": row["text"], "stars": 1 + number % 5} for number, row in enumerate(texts(30))]
+    steps: Any = {"max_steps": 2, "eval_steps": 2, "save_steps": 2}
+    result = run(recipe("gpt2", tmp_path, task, rows, **steps))
+    assert set(result.metrics["quality"]) >= {"macro_f1", "f1_1", "f1_5"}
+    card = (result.model_folder / "README.md").read_text()
+    assert "pipeline_tag: text-classification" in card
+    assert "*Floors* need no model: the most frequent class" in card
+    assert [row["reference"] for row in result.predictions] == [
+        str(row["stars"]) for row in rows[-12:]
+    ]

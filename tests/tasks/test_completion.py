@@ -302,14 +302,14 @@ def test_choices_that_cannot_be_told_apart_or_do_not_fit_are_refused(kind: str) 
     with pytest.raises(ValueError, match=r"max_completion_tokens 2: 'fox.*a choice cannot be cut"):
         choose(short, kind, ["fox"], training=True)
     same = ("fox", "fox ")
-    with pytest.raises(ValueError, match="'fox' and 'fox ' are the same tokens"):
+    with pytest.raises(ValueError, match="'fox' and 'fox ' have the same token ids"):
         choose(FEW, "t5", ["fox"], training=True, names=same)
     with pytest.raises(ValueError, match="the model was trained without"):
         choose(FEW, kind, ["fox"], training=True, names=())
 
 
 def test_templates_that_name_no_one_column_of_labels_are_refused() -> None:
-    with pytest.raises(ValueError, match="has the columns label, why; one alone"):
+    with pytest.raises(ValueError, match="has the columns label, why; name one"):
         Completion("{text}", "{label} {why}", choices=True)
-    with pytest.raises(ValueError, match="gives away label"):
+    with pytest.raises(ValueError, match="gives away the answer, label"):
         Completion("{text} {label}", "{label}", choices=True)

@@ -19,8 +19,8 @@ from finetune import (
     SpanCorruption,
     Tagging,
 )
-from finetune.recipe import Task
 from finetune.shape import Shape
+from finetune.tasks import Task
 from finetune.tasks.encoded import unknown
 from finetune.tasks.language_modeling import SENTINELS
 from tests.conftest import tokenizer

@@ -24,7 +24,7 @@ def named(folder: Path, labels: list[Any], other: list[Any], **options: Any) -> 
 def test_names_are_those_of_training_or_those_given(tmp_path: Path) -> None:
     assert named(tmp_path, ["b", "a", "b"], ["a"]) == ("a", "b")
     assert named(tmp_path, [10, 9, -1], [9]) == ("-1", "9", "10")
-    assert named(tmp_path, ["b", "a"], ["c"], given=("c", "b", "a")) == ("c", "b", "a")
+    assert named(tmp_path, ["b", "a"], ["c"], classes=("c", "b", "a")) == ("c", "b", "a")
     assert named(tmp_path, [["b", "a"], []], [["a"]], several=True) == ("a", "b")
 
 
@@ -38,7 +38,12 @@ def test_names_are_those_of_training_or_those_given(tmp_path: Path) -> None:
             "line 1: label 'Spam' is not one of the training split's: ham, spam "
             r"\(nearest: 'spam'\); the row is in validation: mend it",
         ),
-        (["a", "b"], ["a"], {"given": ("a", "c")}, r"line 2: label 'b' is not one of task\.labels"),
+        (
+            ["a", "b"],
+            ["a"],
+            {"classes": ("a", "c")},
+            r"line 2: label 'b' is not one of task\.labels",
+        ),
         (["a", "a"], ["a"], {}, "every label is 'a'; there is nothing to learn"),
         ([[], []], [[]], {"several": True}, "train: no row has a label"),
         (["a", " "], ["a"], {}, "line 2: number 1 of label is empty, ' '"),
@@ -47,9 +52,9 @@ def test_names_are_those_of_training_or_those_given(tmp_path: Path) -> None:
             [["[a, b"], ["a"]],
             [["a"]],
             {"several": True},
-            r"label begins with '\[a, b', and is no list of names as JSON writes it",
+            r"label begins with '\[a, b', but is not a JSON list of names",
         ),
-        (["1", "2"], [1], {}, "is a whole number, but '1' .* is text: write them in one way"),
+        (["1", "2"], [1], {}, "is a whole number, but '1' .* is text: write all labels in one way"),
     ],
 )
 def test_a_label_that_cannot_be_learned_is_refused_with_its_place(

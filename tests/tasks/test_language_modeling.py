@@ -150,12 +150,12 @@ def test_blocks_are_as_long_as_the_model_takes_and_1024_at_most() -> None:
     ("task", "message"),
     [
         (LanguageModeling(129), "block_size 129: the model takes at most 128 tokens"),
-        (LanguageModeling(1), "block_size 1: at least 2"),
-        (LanguageModeling(0), "block_size 0: at least 2"),
+        (LanguageModeling(1), "block_size is 1; it must be at least 2"),
+        (LanguageModeling(0), "block_size is 0; it must be at least 2"),
         (SpanCorruption(129), "block_size 129: the model takes at most 128 tokens"),
-        (SpanCorruption(7), "block_size 7: at least 8"),
-        (SpanCorruption(128, mean_span_length=1.0), "with sentinels and end 129 tokens"),
-        (SpanCorruption(128, 0.5, 1.0), "with sentinels and end 129 tokens"),
+        (SpanCorruption(7), "block_size is 7; it must be at least 8"),
+        (SpanCorruption(128, mean_span_length=1.0), "a row has 129 tokens"),
+        (SpanCorruption(128, 0.5, 1.0), "a row has 129 tokens"),
     ],
 )
 def test_a_block_size_that_does_not_fit_is_refused(
@@ -300,10 +300,10 @@ def test_every_length_of_block_can_be_cut() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"noise_density": 0.0}, "noise_density is 0; above 0"),
-        ({"noise_density": 0.8}, "noise_density is 0.8; .* spans of 3 tokens at most 0.75"),
-        ({"mean_span_length": 0.5}, "mean_span_length is 0.5; at least 1"),
-        ({"masks_per_block": 0}, "masks_per_block is 0; at least 1"),
+        ({"noise_density": 0.0}, "noise_density is 0; it must be above 0"),
+        ({"noise_density": 0.8}, "noise_density is 0.8; .* spans of 3 tokens, at most 0.75"),
+        ({"mean_span_length": 0.5}, "mean_span_length is 0.5; it must be at least 1"),
+        ({"masks_per_block": 0}, "masks_per_block is 0; it must be at least 1"),
     ],
 )
 def test_impossible_noise_is_refused(options: dict[str, Any], message: str) -> None:
@@ -312,7 +312,9 @@ def test_impossible_noise_is_refused(options: dict[str, Any], message: str) -> N
 
 
 def test_more_spans_than_sentinels_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"block_size 1000: 150 spans a block, more than .* 100"):
+    with pytest.raises(
+        ValueError, match=r"block_size 1000: 150 spans a block are more than .* 100"
+    ):
         rows(SpanCorruption(1000, mean_span_length=1.0), training=True)
     assert rows(SpanCorruption(666, mean_span_length=1.0), [text(800)], training=True)
 

@@ -265,9 +265,12 @@ def test_a_tokenizer_without_a_mask_token_is_refused() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: MaskedLanguageModeling(share=0.0), "task.share is 0; above 0"),
-        (lambda: SentenceOrder(share=1.0), "task.share is 1; above 0 and below 1"),
-        (lambda: ReplacedTokens(generator_size=0.0), "task.generator_size is 0; above 0"),
+        (lambda: MaskedLanguageModeling(share=0.0), "task.share is 0; it must be above 0"),
+        (lambda: SentenceOrder(share=1.0), "task.share is 1; it must be above 0 and below 1"),
+        (
+            lambda: ReplacedTokens(generator_size=0.0),
+            "task.generator_size is 0; it must be above 0",
+        ),
         (lambda: encoded(MaskedLanguageModeling(65)), "the model takes at most 64"),
         (lambda: encoded(MaskedLanguageModeling(15)), "at least 16 tokens"),
     ],

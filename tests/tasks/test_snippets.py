@@ -10,7 +10,7 @@ import pytest
 
 from finetune import Classification, Completion, LanguageModeling, SpanCorruption, Tagging
 from finetune.objectives import Classes
-from finetune.recipe import Task
+from finetune.tasks import Task
 from finetune.tasks.snippets import Checkpoint, filled, labelling_by_adapter, quoted, writing
 from tests.conftest import tokenizer
 from tests.objectives.pretraining_runs import TASKS

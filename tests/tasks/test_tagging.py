@@ -66,7 +66,7 @@ def test_what_is_wrong_with_tags_is_said_with_file_and_row(
 def test_a_type_that_training_lacks_is_refused(tmp_path: Path) -> None:
     task = Tagging()
     with pytest.raises(
-        ValueError, match=r"validation\.jsonl, line 1: of tags the type 'z' is not one"
+        ValueError, match=r"validation\.jsonl, line 1: in tags the type 'z' is not one"
     ):
         task.objective(splits(tmp_path, GOOD, [row("B-z")], task))
     with pytest.raises(ValueError, match="every tag is O"):

@@ -37,7 +37,7 @@ def test_a_run_that_diverges_ends_with_code_1_and_its_last_good_checkpoint(
     kept = sound_checkpoint(folder / "checkpoints")
     assert kept is not None
     assert kept.name == "checkpoint-2"
-    assert f"the weights before that are in {kept}" in message
+    assert f"the weights before that step are in {kept}" in message
     assert all(weight.isfinite().all() for weight in load_file(kept / "model.safetensors").values())
     assert not (folder / "metrics.json").exists()
     assert not (folder / "model").exists()

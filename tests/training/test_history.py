@@ -78,4 +78,7 @@ def test_a_run_that_stops_early_says_since_when_none_was_better(
         history.on_train_end(TrainingArguments("unused"), state, TrainerControl())
     (stopped,) = points(history)
     assert (stopped["step"], stopped["stopped_early"]) == (5, True)
-    assert "stopped at step 5 of 8: none better since step 3" in capsys.readouterr().out
+    assert (
+        "stopped at step 5 of 8: no evaluation is better than that of step 3"
+        in capsys.readouterr().out
+    )

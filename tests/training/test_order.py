@@ -69,7 +69,7 @@ def test_a_rebalanced_order_follows_the_seed_and_reads_each_row_once(recipe: Rec
 def test_resampling_reads_every_class_equally_often() -> None:
     classes = [0] * 50 + [1] * 8 + [2] * 2
     rows = Rows(Encoded(encoded_rows([(0, [0], [0])]), ()))
-    sampler = Filled(Balanced(classes), rows, whole=1)
+    sampler = Filled(Balanced(classes), rows, multiple=1)
     drawn = list(sampler)
     assert len(drawn) == 60
     assert Counter(classes[row] for row in drawn) == {0: 20, 1: 20, 2: 20}

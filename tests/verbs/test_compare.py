@@ -14,18 +14,16 @@ from tests.conftest import build, tokenizer
 STUDY = '''"""A study of a test's own."""
 from finetune import *
 
-task = Completion(max_prompt_tokens=16, max_completion_tokens=8)
-data = Data(train="rows.jsonl", test_fraction=0.2)
-training = Training(max_steps=2, per_device_train_batch_size=8)
-decoding = Decoding(max_new_tokens=3)
-'''
-ARM = '''"""An arm."""
-from finetune import *
-
-from . import data, decoding, task, training
-
-recipe = Recipe(model=Pretrained("base"), task=task, data=data, method={method},
-                training=training, decoding=decoding)
+study = Study(
+    data=Data(train="rows.jsonl", test_fraction=0.2),
+    task=Completion(max_prompt_tokens=16, max_completion_tokens=8),
+    training=Training(max_steps=2, per_device_train_batch_size=8),
+    decoding=Decoding(max_new_tokens=3),
+    arms={
+        "full": Arm(Pretrained("base"), Full()),
+        "last": Arm(Pretrained("base"), Partial("blocks[-1:]")),
+    },
+)
 '''
 
 
@@ -35,8 +33,6 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tokenizer("gpt2").save_pretrained(str(tmp_path / "base"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "__init__.py").write_text(STUDY)
-    (tmp_path / "mine" / "full.py").write_text(ARM.format(method="Full()"))
-    (tmp_path / "mine" / "last.py").write_text(ARM.format(method='Partial("blocks[-1:]")'))
     for name, shift in (("rows", 0), ("other", 100)):
         rows = [{"source": f"say {i}", "target": f"{i + shift}"} for i in range(120)]
         text = "\n".join(json.dumps(row) for row in rows)
@@ -187,7 +183,7 @@ def test_arms_that_learn_from_other_rows_show_a_floor_each(study: Path) -> None:
 
 
 def test_a_mistake_in_one_arm_stops_before_anything_runs(study: Path) -> None:
-    (study / "mine" / "last.py").write_text(ARM.format(method='Partial("bloks")'))
+    (study / "mine" / "__init__.py").write_text(STUDY.replace("blocks", "bloks"))
     with pytest.raises(ValueError, match="bloks"):
         compare(["mine"], seeds=[0])
     assert not (study / "runs").exists()

@@ -178,11 +178,11 @@ def test_what_cannot_be_evaluated_is_one_line(
     for arguments, line in (
         (["t5"], "'t5' is no run"),
         (["study/half"], "not finished"),
-        ([lm, "--context", "0", "4"], "--context 0: at least 1"),
+        ([lm, "--context", "0", "4"], "--context 0: it must be at least 1"),
         ([lm, "--context", "4", "512"], "at most 108 tokens beside its 20 virtual ones"),
         ([lm, "--context", "9", "--data.test", "few.txt"], "the longest document has"),
         ([lm, "--context", "4", "--positions", "1"], "--positions 1"),
-        ([lm, "study/gpt2", "--context", "4"], "gpt2: --context is for runs of"),
+        ([lm, "study/gpt2", "--context", "4"], "gpt2: --context needs a run of"),
         ([lm, "runs/study/soft_prompt"], "named twice"),
         ([lm, "--output", "refused"], "go with --context"),
         ([lm, "--model.name", "t5"], "only --data, --task and --decoding"),

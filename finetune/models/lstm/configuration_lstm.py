@@ -1,4 +1,4 @@
-"""What an LSTM model is made of. Copied beside its weights, so it imports nothing of ours."""
+"""The config of an LSTM model. It is copied beside the weights, so it imports nothing of ours."""
 
 # No postponed annotations here: `strict` does not check those that are strings.
 
@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig
 
 @strict
 class LSTMConfig(PreTrainedConfig):
-    """A stack of recurrent blocks; the regularisation is that of Merity et al. 2017, all off."""
+    """A stack of recurrent blocks; the regularisation of Merity et al. 2017 is off by default."""
 
     model_type = "lstm"
     keys_to_ignore_at_inference = ["past_key_values", "cache"]  # noqa: RUF012  # theirs is a list
@@ -19,41 +19,48 @@ class LSTMConfig(PreTrainedConfig):
     hidden_size: int = 256
     """The width of the embeddings, of every block's input and of its output."""
     num_hidden_layers: int = 2
-    """Blocks of one recurrent layer each; of an encoder-decoder: in each of the two."""
+    """The number of blocks, each with one recurrent layer. An encoder-decoder has this many blocks
+    in the encoder and as many in the decoder."""
     num_attention_heads: int = 1
-    """There is no self-attention; PEFT asks for the number."""
+    """Not used, because there is no self-attention; PEFT reads this number."""
     cell_type: Literal["lstm", "gru", "rnn"] = "lstm"
-    """gru: two gates and no cell (Cho et al. 2014); rnn: no gates, tanh (Elman 1990)."""
+    """The kind of recurrent layer. gru: two gates and no cell (Cho et al. 2014). rnn: no gates,
+    tanh (Elman 1990)."""
     bidirectional: bool = False
-    """Of a sequence classifier: half of each block's width reads from right to left. Taggers and
-    encoders always read both ways, language models and decoders never."""
+    """Whether a sequence classifier reads in both directions: half of the width of each block reads
+    from right to left. Taggers and encoders always do, language models and decoders never."""
     is_encoder_decoder: bool = False
     tie_word_embeddings: bool = False
-    """The output layer is the embedding matrix."""
+    """Whether the output layer has the same weights as the embeddings."""
 
     forget_gate_bias: float | int = 0.0
-    """Where the LSTM's forget gates start; 1 remembers from the start (Gers et al. 2000)."""
+    """The initial bias of the LSTM's forget gates. With 1 the cell keeps its content from the start
+    (Gers et al. 2000)."""
     orthogonal_recurrent: bool = False
-    """Start each gate's recurrent matrix as an orthogonal one: at first no state is amplified."""
+    """Whether the recurrent matrix of each gate starts as an orthogonal matrix, which does not
+    amplify the state."""
     initializer_range: float = 0.02
-    """Of embeddings and linear layers: a normal distribution's standard deviation."""
+    """The standard deviation of the normal distribution that embeddings and linear layers are
+    initialized from."""
 
     embedding_dropout: float | int = 0.0
-    """Share of the vocabulary's words that are dropped, wherever in the batch they stand."""
+    """The share of the words of the vocabulary that are dropped everywhere in a batch."""
     input_dropout: float | int = 0.0
-    """Locked dropout (one mask for all positions of a row) of the embedded tokens."""
+    """The rate of locked dropout (one mask for all positions of a row) of the embedded tokens."""
     hidden_dropout: float | int = 0.0
-    """Locked dropout of what each recurrent layer puts out."""
+    """The rate of locked dropout of the output of each recurrent layer."""
     output_dropout: float | int = 0.0
-    """Locked dropout of what the output layer reads."""
+    """The rate of locked dropout of the input of the output layer."""
     weight_drop: float | int = 0.0
-    """Share of the recurrent weights that are dropped, for a whole batch at once (DropConnect)."""
+    """The share of the recurrent weights that are dropped for a whole batch (DropConnect)."""
     classifier_dropout: float | int = 0.0
-    """Ordinary dropout before a classifier."""
+    """The rate of ordinary dropout before a classifier."""
     activation_regularization: float | int = 0.0
-    """AR: this times the mean square of the last recurrent layer's output joins the loss."""
+    """AR: the factor of a term of the loss, the mean square of the last recurrent layer's
+    output."""
     temporal_activation_regularization: float | int = 0.0
-    """TAR: this times the mean square of that output's change from one position to the next."""
+    """TAR: the factor of a term of the loss, the mean square of the change of that output from one
+    position to the next."""
 
     use_cache: bool = True
     pad_token_id: int | None = None

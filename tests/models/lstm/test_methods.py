@@ -93,7 +93,7 @@ def test_lora_stands_beside_every_recurrent_matrix_and_merges(name: str) -> None
             PrefixTuning(4),
             "past keys and values of a decoder's attention, and LSTMFor.* takes none",
         ),
-        (IA3(), "layers for keys, values and feed-forward were not recognised in LSTMFor"),
+        (IA3(), "layers for keys, values and feed-forward are known by name in LSTMFor"),
         (LoRA(lora_dropout=0.1), "lora_dropout and use_dora need linear layers"),
         (LoRA(use_dora=True), "lora_dropout and use_dora need linear layers"),
         (LoRA(target_modules="feed_forward"), r"there are .*rnn\.weight_ih_l0"),
