@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from finetune.data import Data
+    from finetune.data import Data, Splits
     from finetune.decoding import Decoding
     from finetune.methods import (
         IA3,
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         PrefixTuning,
         PromptTuning,
     )
-    from finetune.models import Pretrained, Scratch
+    from finetune.models import Loaded, Pretrained, Scratch
     from finetune.recipe import Recipe, Training
     from finetune.runs import Run
     from finetune.scores.base import Score
@@ -36,13 +36,17 @@ if TYPE_CHECKING:
         Task,
     )
     from finetune.verbs.compare import compare
+    from finetune.verbs.evaluate import evaluate
+    from finetune.verbs.generate import generate
+    from finetune.verbs.merge import merge
     from finetune.verbs.plan import plan
+    from finetune.verbs.predict import predict
     from finetune.verbs.push import push
     from finetune.verbs.run import run
 
 _HOMES = {
     "finetune.verbs.compare": ("compare",),
-    "finetune.data": ("Data",),
+    "finetune.data": ("Data", "Splits"),
     "finetune.decoding": ("Decoding",),
     "finetune.methods": (
         "IA3",
@@ -54,8 +58,12 @@ _HOMES = {
         "PrefixTuning",
         "PromptTuning",
     ),
-    "finetune.models": ("Pretrained", "Scratch"),
+    "finetune.models": ("Loaded", "Pretrained", "Scratch"),
+    "finetune.verbs.evaluate": ("evaluate",),
+    "finetune.verbs.generate": ("generate",),
+    "finetune.verbs.merge": ("merge",),
     "finetune.verbs.plan": ("plan",),
+    "finetune.verbs.predict": ("predict",),
     "finetune.verbs.push": ("push",),
     "finetune.recipe": ("Recipe", "Training"),
     "finetune.runs": ("Run",),
@@ -87,6 +95,7 @@ __all__ = [
     "Full",
     "LanguageModeling",
     "LoRA",
+    "Loaded",
     "MaskedLanguageModeling",
     "Method",
     "Partial",
@@ -100,12 +109,17 @@ __all__ = [
     "Scratch",
     "SentenceOrder",
     "SpanCorruption",
+    "Splits",
     "Study",
     "Tagging",
     "Task",
     "Training",
     "compare",
+    "evaluate",
+    "generate",
+    "merge",
     "plan",
+    "predict",
     "push",
     "run",
 ]

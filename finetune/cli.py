@@ -8,12 +8,12 @@ import os
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from finetune.quiet import silence
 from finetune.training.diverged import Diverged
 from finetune.user_code import own_place, trusting
 
@@ -367,7 +367,7 @@ def _copy(arguments: argparse.Namespace) -> None:
     from finetune.studies import arm_lines, copy, copy_arm, study_file
 
     if study_file(arguments.what) is None and "/" in arguments.what:
-        _quiet()
+        silence()
         target = copy_arm(arguments.what, arguments.to)
         print(f"copied to {target}; try: finetune run {target}")
         return
@@ -397,7 +397,7 @@ def _loaded(arguments: argparse.Namespace) -> Recipe | None:
         raise ValueError(
             f"{arguments.verb} needs a recipe or --from FILE, and not both; see `finetune list`"
         )
-    _quiet()
+    silence()
     from finetune.overrides import overridden, parts_of, show
     from finetune.runs import read_recipe
     from finetune.studies import load
@@ -450,16 +450,11 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     from finetune.processes import is_first
     from finetune.reports.tables import print_result
-    from finetune.runs import METRICS
     from finetune.verbs.run import run
 
-    finished = (recipe.folder / METRICS).is_file()
     result = run(recipe)
-    if not is_first():
-        return
-    if finished:
-        print(f"{result.folder} is finished already; its result:")
-    print_result(result)
+    if is_first():
+        print_result(result)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -472,14 +467,14 @@ def _compare(arguments: argparse.Namespace) -> None:
     if not arguments.recipes:
         _check_flags(arguments)
         raise ValueError("compare needs a study or recipes; see `finetune list`")
-    _quiet()
+    silence()
     from finetune.verbs.compare import compare
 
     compare(arguments.recipes, arguments.seeds, arguments.output, arguments.settings)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    _quiet()
+    silence()
     from finetune.verbs.evaluate import POSITIONS, evaluate_runs, loss_by_context
 
     runs, split, output = arguments.runs, arguments.split, arguments.output
@@ -498,7 +493,7 @@ def _generate(arguments: argparse.Namespace) -> None:
             _decoding_help(arguments, None)
             return
         raise ValueError("generate needs a run, a model folder or a Hub id")
-    _quiet()
+    silence()
     from finetune.decoding import Decoding
     from finetune.overrides import implied, parse
     from finetune.prompts import read_prompts
@@ -563,12 +558,13 @@ def _warn(text: str) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    _quiet()
+    silence()
     from finetune.prompts import read_prompts
     from finetune.verbs.predict import explained, lines, predict, write
 
     texts = read_prompts(arguments.texts, arguments.file, _warn)
-    answers = predict(arguments.model, texts, arguments.batch_size, arguments.explain)
+    size, explain = arguments.batch_size, arguments.explain
+    answers = predict(arguments.model, texts, batch_size=size, explain=explain)
     if arguments.output is not None:
         write(answers, arguments.output)
         return
@@ -583,7 +579,7 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 
 def _merge(arguments: argparse.Namespace) -> None:
-    _quiet()
+    silence()
     from finetune.verbs.merge import merge
 
     merged = merge(arguments.model, arguments.folder)
@@ -595,21 +591,7 @@ def _merge(arguments: argparse.Namespace) -> None:
 
 
 def _push(arguments: argparse.Namespace) -> None:
-    _quiet()
+    silence()
     from finetune.verbs.push import push
 
     push(arguments.run, arguments.repo, private=not arguments.public)
-
-
-def _quiet() -> None:
-    """Silences what libraries would print over ours; before they are imported."""
-    # PEFT reads a property and passes an argument that transformers has renamed.
-    warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
-    warnings.filterwarnings("ignore", ".*`past_key_values` is deprecated.*", FutureWarning)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from finetune.methods import Full, Partial, PrefixTuning
 from finetune.models import Scratch
+from finetune.models.loaded import Unloaded
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -21,7 +22,7 @@ Subject = TypeVar("Subject")
 class Refusal(NamedTuple, Generic[Subject]):
     condition: Callable[[Subject], bool]
     reason: str
-    """`{method}`, `{task}`, `{training}` and `{args}` stand for those of the run."""
+    """`{model}`, `{method}`, `{task}`, `{training}` and `{args}` stand for those of the run."""
     instead: str
 
 
@@ -32,6 +33,12 @@ FIRST_FULL = (
 PLAIN_DATA_PARALLEL = "launch with examples/accelerate/ddp.yaml"
 
 RECIPES: tuple[Refusal[Recipe], ...] = (
+    Refusal(
+        lambda recipe: isinstance(recipe.model, Unloaded),
+        "the run trained a {model.architecture} in the memory of a Python program, which "
+        "recipe.json does not hold",
+        "in Python, run(replace(recipe, model=Loaded(model, tokenizer)))",
+    ),
     Refusal(
         lambda recipe: isinstance(recipe.model, Scratch) and isinstance(recipe.method, Partial),
         "method {method} keeps the weights that it does not select as a checkpoint holds them, and "
@@ -93,7 +100,21 @@ METHODS: tuple[Refusal[tuple[Recipe, Objective]], ...] = (
 )
 """Refused before the model is loaded."""
 
+
+def _lacks_base(prepared: Prepared) -> bool:
+    from peft import PeftModel
+
+    return isinstance(prepared.model, PeftModel) and not prepared.recipe.model.is_on_disk
+
+
 ARGUMENTS: tuple[Refusal[Prepared], ...] = (
+    Refusal(
+        _lacks_base,
+        "method {method} saves only what it adds to a base model, and there is no checkpoint with "
+        "the weights of the model of Loaded, from which that could be loaded again",
+        "save both with model.save_pretrained(FOLDER) and tokenizer.save_pretrained(FOLDER), and "
+        "write Pretrained(FOLDER)",
+    ),
     Refusal(
         lambda prepared: (
             prepared.encoded["train"].drawn is not None
@@ -203,6 +224,7 @@ def _refuse(
                 f"{reason}; {instead}".format(
                     method=type(recipe.method).__name__,
                     task=type(recipe.task).__name__,
+                    model=recipe.model,
                     training=recipe.training,
                     args=args,
                 )

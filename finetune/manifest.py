@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.models import Pretrained
 from finetune.user_code import content
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ def describe(
     """
     import torch
 
+    checkpoint = recipe.model.checkpoint
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "identity": identity,
@@ -43,7 +43,8 @@ def describe(
         "model_fingerprint": recipe.model.fingerprint(),
         "split_hashes": splits.hashes,
         "examples": dict(examples),
-        "base": recipe.model.hub_id if isinstance(recipe.model, Pretrained) else None,
+        "base": None if checkpoint is None else checkpoint.hub_id,
+        "base_fingerprint": None if checkpoint is None else checkpoint.fingerprint(),
         "trained": list(trained),
         "own_code": content(recipe.code) if recipe.code else None,
         "seed": recipe.training.seed,

@@ -6,7 +6,7 @@ import contextlib
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, make_dataclass, replace
+from dataclasses import fields, is_dataclass, make_dataclass, replace
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
@@ -144,7 +144,7 @@ def parts_of(recipe: Recipe) -> Any:
     """
     from finetune.recipe import PARTS
 
-    parts = {name: vars(recipe)[name] for name in PARTS}
+    parts = {name: vars(recipe)[name] for name in PARTS if is_dataclass(vars(recipe)[name])}
     kinds = [(name, type(part)) for name, part in parts.items()]
     return make_dataclass("Recipe", kinds)(**parts)
 
@@ -291,6 +291,8 @@ def flags_of(part: Any, prefix: str = "") -> Flags:
 
     A mapping has a flag for each of its keys, such as --model.config.n-layer.
     """
+    if not is_dataclass(part):  # a `Loaded` has no settings
+        return {}
     hints = get_type_hints(part if isinstance(part, type) else type(part))
     known: Flags = {}
     for setting in fields(part):

@@ -30,6 +30,8 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
     task = recipe.task
     check_recipe(recipe)
     splits = splits or recipe.data.load(task.inputs, task.columns)
+    if not splits.train:
+        raise ValueError("data: there are only rows to score; training needs rows as train")
     splits.require(task.columns)
     objective = task.objective(splits)
     _check_type(task, "objective", objective, BaseObjective)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -17,7 +17,8 @@ from finetune.decoding import Decoding
 from finetune.limits import CHOICES, LIMITS
 from finetune.methods import IA3, Full, LoRA, Partial, PrefixTuning, PromptTuning
 from finetune.methods.base import Method
-from finetune.models import Pretrained, Scratch
+from finetune.models import Loaded, Pretrained, Scratch
+from finetune.models.loaded import Unloaded
 from finetune.scores.base import Score
 from finetune.tasks import (
     Classification,
@@ -39,11 +40,12 @@ from finetune.user_code import (
     may_run,
     own_files,
 )
+from finetune.wrong_objects import check_object
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-Model = Pretrained | Scratch
+Model = Pretrained | Scratch | Loaded | Unloaded
 
 OWNED = {
     "remove_unused_columns": "the task decides which columns there are",
@@ -247,7 +249,9 @@ def _check_schedule(args: TrainingArguments) -> None:
 class Recipe:
     model: Model
     task: Task
-    data: Data
+    data: Data = field(default_factory=Data)
+    """The rows, and how they are split. Without a file or a Hub id, the rows are objects: the
+    `splits` of `run`."""
     method: Method = field(default_factory=Full)
     training: Training = field(default_factory=Training)
     decoding: Decoding = field(default_factory=Decoding)
@@ -255,6 +259,17 @@ class Recipe:
     """study/arm, given by where the recipe stands."""
     metrics: tuple[Score, ...] = ()
     """Scores of the user's own, computed from the rows of predictions.jsonl beside the task's."""
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ValueError: a part is an object of a wrong class.
+        """
+        for name, kinds in KINDS.items():
+            check_object(name, vars(self)[name], *kinds)
+        check_object("metrics", self.metrics, tuple, list)
+        for metric in self.metrics:
+            check_object("metrics", metric, Score)
 
     @property
     def code(self) -> list[Path]:
@@ -267,11 +282,30 @@ class Recipe:
         """Where the run lives: `training.output_dir` if given, else by study, arm and seed."""
         if self.training.output_dir is not None:
             return Path(self.training.output_dir).expanduser()
-        return Path("runs") / (self.name or "unnamed") / f"seed-{self.training.seed}"
+        return Path("runs") / (self.name or UNNAMED) / f"seed-{self.training.seed}"
+
+    def named(self, fingerprint: str) -> Recipe:
+        """The recipe with a name, by which its run is found.
+
+        A recipe without a name or a folder of its own is called `unnamed/` and a hash of all that
+        decides its result but the seed, so that two such recipes never share a folder.
+
+        Args:
+            fingerprint: the content of the data, as `identity` takes it.
+
+        Raises:
+            ValueError: the base model cannot be found.
+        """
+        nameless = self.name == "" or self.name.startswith(f"{UNNAMED}/")
+        if not nameless or self.training.output_dir is not None:
+            return self
+        seedless = replace(self, training=replace(self.training, seed=Training.seed))
+        return replace(self, name=f"{UNNAMED}/{seedless.identity(fingerprint)}")
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON holds it. Training arguments that are defaults are left out."""
-        values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        parts = vars(self) | {"model": self.model.record}
+        values = {name: _plain(part) for name, part in parts.items()}
         if not self.metrics:
             del values["metrics"]
         if files := self.code:
@@ -305,12 +339,7 @@ class Recipe:
             ValueError: a class of the user's own lacks what a run needs of it, or could not be read
                 back from recipe.json.
         """
-        parts: list[tuple[str, Any]] = [("task", self.task), ("method", self.method)]
-        parts += [("metrics", metric) for metric in self.metrics]
-        for name, part in parts:
-            if not isinstance(part, OWN[name]):
-                base = f"{OWN[name].__module__}.{OWN[name].__name__}"
-                raise ValueError(f"{name}: {part!r} is no object of a subclass of {base}")
+        for part in (self.task, self.method, *self.metrics):
             if is_own(type(part)):
                 _check_readable(part)
         if is_own(type(self.method)) and "learning_rate" not in dir(self.method):
@@ -346,6 +375,9 @@ class Recipe:
         return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
+UNNAMED = "unnamed"
+"""The folder of the runs whose recipes have no name."""
+
 PLACES = ("name", "revision", "tokenizer")
 """Fields of a model that say where its files lie; what counts is what is in them."""
 
@@ -367,8 +399,10 @@ UNSEEN = (
 )
 """Training arguments that do not change what is learned."""
 
+LOADED = Loaded.__name__
+"""The class that recipe.json names for a `Loaded`; it is read back as an `Unloaded`."""
 PARTS: dict[str, tuple[type, ...]] = {
-    "model": get_args(Model),
+    "model": (Pretrained, Scratch),
     "task": (
         LanguageModeling,
         SpanCorruption,
@@ -384,7 +418,16 @@ PARTS: dict[str, tuple[type, ...]] = {
     "training": (Training,),
     "decoding": (Decoding,),
 }
-"""The classes of this package that each field of a recipe may hold."""
+"""The classes of this package, for each field of a recipe, that have settings."""
+KINDS: dict[str, tuple[type, ...]] = {
+    "model": get_args(Model),
+    "task": (Task,),
+    "data": (Data,),
+    "method": (Method,),
+    "training": (Training,),
+    "decoding": (Decoding,),
+}
+"""What the user may give for each part of a recipe: objects of these classes and subclasses."""
 OWN: dict[str, type] = {"task": Task, "method": Method, "metrics": Score}
 """What a user's own class has to be, for each field that may hold one."""
 
@@ -398,6 +441,8 @@ def _plain(value: Any) -> Any:
             if f.init and getattr(value, f.name) != getattr(untouched, f.name)
         }
         return {"class": "Training", **changed}
+    if isinstance(value, Unloaded):
+        return {"class": LOADED, **value._asdict()}
     if is_dataclass(value):
         plain = {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.init}
         return {"class": class_name(type(value)), **plain}
@@ -456,6 +501,8 @@ def _built(name: str, value: Any, modules: dict[str, ModuleType]) -> Any:
 
 def _part(name: str, value: Any, modules: dict[str, ModuleType]) -> Any:
     known = {cls.__name__: cls for cls in PARTS.get(name, ())}
+    if name == "model":
+        known[LOADED] = Unloaded
     label = value.get("class") if isinstance(value, Mapping) else None
     cls: Any
     if isinstance(label, str) and ":" in label and name in OWN:

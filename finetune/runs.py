@@ -75,6 +75,27 @@ class Run:
     metrics: dict[str, Any]
     """The content of metrics.json: quality, validation, untouched, floors, cost, diagnosis."""
 
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    def __repr__(self) -> str:
+        """The folder, the task's own metric beside the best floor's, and the diagnosis."""
+        metric = self.recipe.task.metric
+        text = f"Run({str(self.folder)!r})"
+        if (score := self.metrics["quality"].get(metric)) is not None:
+            text += f": {score['split']} {score.get('label', metric)} {score['value']:.4g}"
+            floors = {
+                name: floor[metric]["value"]
+                for name, floor in self.metrics["floors"].items()
+                if metric in floor
+            }
+            if floors:
+                highest = max if score["higher_is_better"] else min
+                name = highest(floors, key=floors.__getitem__)
+                text += f" (floor of {name}: {floors[name]:.4g})"
+        diagnosis = self.metrics.get("diagnosis")
+        return text if diagnosis is None else f"{text}. {diagnosis['text']}"
+
     @classmethod
     def read(cls, folder: Path) -> Run:
         """
@@ -281,11 +302,12 @@ def check_base(folder: Path, base: Pretrained) -> None:
     Raises:
         ValueError: the base model on this machine is not the one that the run was trained on.
     """
-    trained_on = read_json(folder / MANIFEST).get("model_fingerprint", "")
-    # A run of an older version has no fingerprint.
+    manifest = read_json(folder / MANIFEST)
+    # A run of an older version has one fingerprint, or none.
+    trained_on = manifest.get("base_fingerprint", manifest.get("model_fingerprint", ""))
     if base.hub_id is not None or not trained_on.startswith("sha256:"):
         return
-    own_code = read_json(folder / RECIPE)["model"]["trust_remote_code"]
+    own_code = read_json(folder / RECIPE)["model"].get("trust_remote_code", False)
     if replace(base, trust_remote_code=own_code).fingerprint() != trained_on:
         raise ValueError(
             f"run {folder}: its base {base.name!r} has other content than when it was trained on "

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 
 from finetune.data import Data
 from finetune.decoding import Decoding
 from finetune.methods import Full, Method
-from finetune.recipe import Model, Recipe, Training
+from finetune.recipe import KINDS, Model, Recipe, Training
 from finetune.tasks import Task
+from finetune.wrong_objects import check_object
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,13 @@ class Arm:
     """The task of this arm. None: the study's."""
     training: Training | None = None
     """The training arguments of this arm. None: the study's."""
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ValueError: A part is an object of a wrong class.
+        """
+        _check_parts(self)
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,12 @@ class Study:
     decoding: Decoding = field(default_factory=Decoding)
 
     def __post_init__(self) -> None:
+        """
+        Raises:
+            ValueError: A part or an arm is an object of a wrong class, or an arm has no task.
+        """
+        _check_parts(self)
+        check_object("arms", self.arms, Mapping)
         for name, arm in self.arms.items():
             if not isinstance(arm, Arm):
                 raise ValueError(f"arm {name!r} is {arm!r}; write Arm(model, method, rate, source)")
@@ -93,3 +107,14 @@ class Study:
             decoding=self.decoding,
             name=arm,
         )
+
+
+def _check_parts(parts: Study | Arm) -> None:
+    """
+    Raises:
+        ValueError: A part of a recipe is an object of a wrong class.
+    """
+    for part in fields(parts):
+        value = vars(parts)[part.name]
+        if part.name in KINDS and not (value is None and part.default is None):
+            check_object(part.name, value, *KINDS[part.name])

@@ -14,6 +14,7 @@ from finetune import (
     Classification,
     Completion,
     LanguageModeling,
+    Loaded,
     LoRA,
     Partial,
     PrefixTuning,
@@ -32,10 +33,12 @@ from finetune.compatibility import (
     check_fsdp,
 )
 from finetune.methods import Full, Method
+from finetune.models.loaded import Unloaded
 from finetune.prepare import prepare
 from finetune.prepared import Prepared
 from finetune.recipe import Model
 from finetune.tasks import Task
+from tests.conftest import build, tokenizer
 from tests.objectives import label_runs
 from tests.objectives.pretraining_runs import TASKS, recipe, untrained
 
@@ -60,6 +63,14 @@ def consecutive(training: dict[str, Any], message: str) -> Case:
 
 
 OF_RECIPES: Sequence[Case] = (
+    (
+        LanguageModeling(),
+        Unloaded("GPT2LMHeadModel", None, None, "sha256:0"),
+        Full(),
+        {},
+        "the run trained a GPT2LMHeadModel in the memory of a Python program, which recipe.json "
+        "does not hold; in Python, run(replace(recipe, model=Loaded(model, tokenizer)))",
+    ),
     (
         LanguageModeling(),
         GPT2,
@@ -116,6 +127,16 @@ OF_METHODS: Sequence[Case] = (
     ),
 )
 OF_ARGUMENTS: Sequence[Case] = (
+    (
+        LanguageModeling(),
+        Loaded(build("gpt2"), tokenizer("gpt2")),
+        LoRA(),
+        {},
+        "method LoRA saves only what it adds to a base model, and there is no checkpoint with the "
+        "weights of the model of Loaded, from which that could be loaded again; save both with "
+        "model.save_pretrained(FOLDER) and tokenizer.save_pretrained(FOLDER), and write "
+        "Pretrained(FOLDER)",
+    ),
     (
         TASKS["bert"],
         untrained("bert"),

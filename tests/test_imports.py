@@ -32,7 +32,17 @@ FLOORS = (
     ("scores",),
     ("models", "methods", "data", "decoding"),
     ("shape",),
-    ("bio", "limits", "processes", "reach", "strict_json", "user_code", "words"),
+    (
+        "bio",
+        "limits",
+        "processes",
+        "quiet",
+        "reach",
+        "strict_json",
+        "user_code",
+        "words",
+        "wrong_objects",
+    ),
 )
 """From the top. A floor may name a module that does not exist yet."""
 STRANGERS = {"tasks", "models", "methods", "data"}

@@ -107,10 +107,33 @@ class Data:
             changes = fresh | changes
         return replace(self, **changes)
 
+    @property
+    def names_rows(self) -> bool:
+        """Whether there is a Hub id or a file; without, the rows are objects of a program."""
+        return self._names_train or self.validation is not None or self.test is not None
+
+    @property
+    def _names_train(self) -> bool:
+        return self.name is not None or self.train != Data.train or means_files(self.train)
+
+    def of_objects(self) -> Data:
+        """These settings for rows that are objects of a program: without a Hub id and files."""
+        return replace(
+            self,
+            name=None,
+            config=None,
+            revision=None,
+            train=Data.train,
+            validation=None,
+            test=None,
+            encoding=None,
+        )
+
     def load(
         self,
         inputs: Sequence[str] | None = None,
         columns: Mapping[str, Kinds] | None = None,
+        splits: Splits | None = None,
     ) -> Splits:
         """Reads the rows, carves the splits that have no source, and checks them.
 
@@ -120,19 +143,24 @@ class Data:
                 None: every text column.
             columns: the columns that each row must have, by their names after renaming, with the
                 types of their values. None: only lines that cannot be read are bad rows.
+            splits: rows at hand, instead of those that are named here (`Splits.of`).
 
         Raises:
             ValueError: the data or a setting cannot be used. The message is one line that says
                 what is wrong, where, and what the user can do.
         """
         self._check_settings()
-        settings = {"train": self.train, "validation": self.validation, "test": self.test}
-        sources = {split: source for split, source in settings.items() if source is not None}
         notes: list[str] = []
         needed = dict(columns or {})
-        if self.name is None:
-            sources = in_saved_folders(sources, notes)
-        rows = self._rows(sources, needed, notes)
+        if splits is None:
+            sources = self._sources(notes)
+            rows = self._rows(sources, needed, notes)
+        else:
+            sources, rows = dict(splits.sources), splits.rows()
+        rows = {
+            split: replace(rows[split], dataset=self._rename(rows[split].dataset, source, notes))
+            for split, source in sources.items()
+        }
         if inputs is None:
             inputs = text_columns([split.dataset for split in rows.values()])
         group = None if self.group is None else self.columns.get(self.group, self.group)
@@ -146,22 +174,24 @@ class Data:
 
         shares = {"test": self.test_fraction, "validation": self.validation_fraction}
         shares = {split: share for split, share in shares.items() if share and split not in sources}
+        if "train" not in rows:
+            shares = {}
         if self.test_fraction and "test" in sources:
             notes.append(
-                f"test: test_fraction={self.test_fraction:g} is not used, because data.test is set"
+                f"test: test_fraction={self.test_fraction:g} is not used: a test split is given"
             )
         carving = None
         if shares:
             parts, carving = carved(rows["train"], shares, inputs, group, notes)
             rows |= parts
-        if self.limit is not None:
+        if self.limit is not None and "train" in rows:
             rows["train"] = limited(rows["train"], self.limit, notes)
         return Splits.from_rows(
             rows,
             inputs=inputs,
             group=group,
             carving=carving,
-            sources={split: sources.get(split, self.train) for split in rows},
+            sources={split: sources.get(split) or sources["train"] for split in rows},
             notes=notes,
         )
 
@@ -202,21 +232,29 @@ class Data:
         )
         return rows, (note,)
 
+    def _sources(self, notes: list[str]) -> dict[str, str]:
+        """The files, or the split of the Hub's data set, of each split that is named."""
+        if not self.names_rows:
+            raise ValueError(
+                "data: the recipe names no rows; give files or a Hub id, --data.train FILE or "
+                "--data.name ID, or in Python the rows themselves, splits=Splits.of(train)"
+            )
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        if not self._names_train:
+            del named["train"]
+        sources = {split: source for split, source in named.items() if source is not None}
+        return in_saved_folders(sources, notes) if self.name is None else sources
+
     def _rows(
         self, sources: Mapping[str, str], needed: Mapping[str, Kinds], notes: list[str]
     ) -> dict[str, Rows]:
-        """The rows of each split that has a source, with renamed columns."""
+        """The rows of each split that has a source."""
         if self.name is not None:
-            rows = from_hub(self.name, self.config, self.revision, sources, notes)
-        else:
-            name_in_file = {ours: theirs for theirs, ours in self.columns.items()}
-            kinds = {name_in_file.get(ours, ours): needed[ours] for ours in needed}
-            rows = {
-                split: from_files(source, notes, encoding=self.encoding, kinds=kinds)
-                for split, source in sources.items()
-            }
+            return from_hub(self.name, self.config, self.revision, sources, notes)
+        name_in_file = {ours: theirs for theirs, ours in self.columns.items()}
+        kinds = {name_in_file.get(ours, ours): needed[ours] for ours in needed}
         return {
-            split: replace(rows[split], dataset=self._rename(rows[split].dataset, source, notes))
+            split: from_files(source, notes, encoding=self.encoding, kinds=kinds)
             for split, source in sources.items()
         }
 

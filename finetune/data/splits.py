@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from finetune.data.columns import check_column, column_faults, column_values, normalized
+from finetune.data.objects import from_object
 from finetune.data.rows import (
     BadRow,
     Kinds,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
+    from finetune.data.objects import Table
+
 
 NAMES = ("train", "validation", "test")
 
@@ -36,9 +39,13 @@ def scored_split(names: Container[str]) -> str | None:
 
 @dataclass(frozen=True)
 class Splits:
-    """The rows that a run trains on and is scored on, in the order of their files."""
+    """The rows that a run trains on and is scored on, in the order of their files.
+
+    `Splits.of` makes them of objects that a program holds; `run`, `plan` and `evaluate` take them.
+    """
 
     train: Dataset
+    """Without any rows where there are only rows to score."""
     validation: Dataset | None
     test: Dataset | None
     fingerprint: str
@@ -55,6 +62,47 @@ class Splits:
     """For each split, the files that it was read from, or the name of its split on the Hub."""
     warnings: tuple[str, ...] = ()
     """Lines for the user about mistakes that make a score worthless."""
+
+    @classmethod
+    def of(
+        cls,
+        train: Table | None = None,
+        validation: Table | None = None,
+        test: Table | None = None,
+    ) -> Splits:
+        """The splits of objects at hand: pandas DataFrames, `datasets.Dataset`s or lists of dicts.
+
+        The settings of the recipe's data apply to them as to files: columns are renamed, validation
+        and test are carved where they are not given, bad rows are refused or skipped. A DatasetDict
+        is passed as `Splits.of(**splits)`.
+
+        Args:
+            train: the rows to train on. None: there are only rows to score.
+            validation: the rows that choose a checkpoint. None: carved from train.
+            test: the rows that are scored once, at the end. None: carved from train if
+                `data.test_fraction` is above 0.
+
+        Raises:
+            ValueError: an object is none of these kinds or holds no rows, or a row does not fit the
+                others of its split. The message names the split and the row, from 1.
+
+        Example:
+            >>> rows = [{"text": "a prize", "label": "spam"}, {"text": "see you", "label": "ham"}]
+            >>> Splits.of(train=rows).where("train", 0)
+            'train, row 1'
+        """
+        tables = {"train": train, "validation": validation, "test": test}
+        tables = {split: table for split, table in tables.items() if table is not None}
+        if not tables:
+            raise ValueError("Splits.of needs the rows of train, validation or test")
+        return cls.from_rows(
+            {split: from_object(split, table) for split, table in tables.items()},
+            inputs=(),
+            group=None,
+            carving=None,
+            sources={split: type(table).__name__ for split, table in tables.items()},
+            notes=(),
+        )
 
     @classmethod
     def from_rows(
@@ -80,13 +128,14 @@ class Splits:
             notes: lines for the user from the reading of the rows.
         """
         digests = {split: _digests(rows[split].dataset) for split in rows}
+        first = next(iter(rows.values()))
         hashes = {
             split: hashlib.sha256(b"".join(digests[split])).hexdigest()
             for split in NAMES
             if split in rows
         }
         return cls(
-            train=rows["train"].dataset,
+            train=rows.get("train", first.take([])).dataset,
             validation=rows["validation"].dataset if "validation" in rows else None,
             test=rows["test"].dataset if "test" in rows else None,
             fingerprint=hashlib.sha256(json.dumps([hashes, carving]).encode()).hexdigest(),
@@ -100,7 +149,11 @@ class Splits:
     def named(self) -> dict[str, Dataset]:
         """The splits that exist, by name."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {split: rows for split, rows in splits.items() if rows is not None}
+        return {split: rows for split, rows in splits.items() if rows}
+
+    def rows(self) -> dict[str, Rows]:
+        """The splits of this run with the place of each row, by name."""
+        return {split: Rows(rows, self.places[split]) for split, rows in self.named().items()}
 
     def where(self, split: str, row: int) -> str:
         """The place where row `row` (from 0) of a split was read: `mine.csv, row 12`.

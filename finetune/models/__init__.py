@@ -1,4 +1,4 @@
-"""What is trained: a pre-trained checkpoint, or an architecture with fresh weights."""
+"""What is trained: a checkpoint, an architecture with fresh weights, or a model in memory."""
 
 from finetune.models.loaded import Loaded
 from finetune.models.pretrained import Pretrained

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.models import Loaded, Pretrained
+from finetune.models import Pretrained
 from finetune.models.content import hub_file
-from finetune.models.loaded import reason
+from finetune.models.ready import ReadyModel, reason
 from finetune.models.sound import check_finite, check_generation_config, named
 from finetune.reach import hub_answers
 from finetune.shape import Head, soft_prompt
@@ -28,7 +28,7 @@ def open_checkpoint(
     like: Pretrained,
     read_head: Callable[[Mapping[str, Any]], Head],
     check_base: Callable[[Pretrained], None] | None = None,
-) -> Loaded:
+) -> ReadyModel:
     """Loads the model in a folder or a Hub repository: an ordinary checkpoint or an adapter.
 
     An adapter is loaded together with its base model.
@@ -67,7 +67,7 @@ def _open_adapter(
     like: Pretrained,
     read_head: Callable[[Mapping[str, Any]], Head],
     check_base: Callable[[Pretrained], None] | None,
-) -> Loaded:
+) -> ReadyModel:
     from peft import PeftConfig
     from transformers import AutoTokenizer, GenerationConfig
 
@@ -94,10 +94,10 @@ def _open_adapter(
         model = _adapted(loaded, folder)
     except ValueError as error:
         raise ValueError(f"adapter {name!r} on its base {base.name!r} {error}") from error
-    return Loaded(model, tokenizer or loaded.tokenizer)
+    return ReadyModel(model, tokenizer or loaded.tokenizer)
 
 
-def _adapted(base: Loaded, folder: Path) -> PeftModel:
+def _adapted(base: ReadyModel, folder: Path) -> PeftModel:
     """The base model with the adapter in `folder`.
 
     Raises:

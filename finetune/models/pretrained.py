@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.models.content import file_content, hub_content, hub_file, model_content
 from finetune.models.heads import auto_class, stored_ending
-from finetune.models.loaded import Loaded, reason
+from finetune.models.ready import ReadyModel, reason
 from finetune.models.sound import (
     check_finite,
     check_generation_config,
@@ -53,6 +53,31 @@ class Pretrained:
         return ()
 
     @property
+    def record(self) -> Pretrained:
+        """What recipe.json holds."""
+        return self
+
+    @property
+    def checkpoint(self) -> Pretrained:
+        """The checkpoint that the model is loaded from."""
+        return self
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether the weights can be loaded again, as an adapter needs it."""
+        return True
+
+    @property
+    def label(self) -> str:
+        """The name of the model on tables."""
+        return self.name
+
+    @property
+    def tokenizer_name(self) -> str:
+        """The name of the tokenizer on tables."""
+        return self.name
+
+    @property
     def hub_id(self) -> str | None:
         """The model's id on the Hub. None: the model is bundled, a folder or a file."""
         path = Path(self.name).expanduser()
@@ -94,7 +119,7 @@ class Pretrained:
             "bundled and offline: tiny-gpt2, tiny-t5"
         )
 
-    def load(self, texts: Iterable[str] = (), head: Head | None = None) -> Loaded:
+    def load(self, texts: Iterable[str] = (), head: Head | None = None) -> ReadyModel:
         """Loads the model and its tokenizer.
 
         Args:
@@ -132,7 +157,7 @@ class Pretrained:
                 f"has embeddings for {size}; the tokenizer's files are missing, or another model's"
             )
         mend_tokens(model, tokenizer)
-        return Loaded(model, tokenizer, fresh)
+        return ReadyModel(model, tokenizer, fresh)
 
     def _read(
         self, name: str, options: Mapping[str, Any], head: Head | None
@@ -169,7 +194,8 @@ class Pretrained:
             if "trust_remote_code=True" in str(error):
                 raise ValueError(
                     f"model {self.name!r} needs the code in its repository; read it, and if you "
-                    "trust it, add --trust-remote-code, or in a recipe trust_remote_code=True"
+                    "trust it, add --model.trust-remote-code to a recipe, or --trust-remote-code "
+                    "to a verb that opens a run"
                 ) from error
             raise ValueError(f"model {self.name!r} cannot be loaded: {reason(error)}") from error
         if self.dropout is not None and not rates:

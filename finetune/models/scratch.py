@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.models.content import hub_content, tokenizer_content
 from finetune.models.heads import auto_class, reads_both_ways
-from finetune.models.loaded import Loaded, reason
 from finetune.models.pretrained import BUNDLED
+from finetune.models.ready import ReadyModel, reason
 from finetune.models.special_tokens import mend_tokens, without_types
 from finetune.shape import Head
 
@@ -49,6 +49,37 @@ class Scratch:
         registered = self.architecture in CONFIG_MAPPING
         return (CONFIG_MAPPING[self.architecture],) if registered else ()
 
+    @property
+    def record(self) -> Scratch:
+        """What recipe.json holds."""
+        return self
+
+    @property
+    def checkpoint(self) -> None:
+        """None: the weights are fresh."""
+        return None
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether the weights can be loaded again."""
+        return False
+
+    @property
+    def label(self) -> str:
+        """The name of the model on tables."""
+        return self.architecture
+
+    @property
+    def tokenizer_name(self) -> str | None:
+        """The name of the tokenizer on tables. None: it is trained for the run."""
+        return self.tokenizer
+
+    @property
+    def origin(self) -> str:
+        """The base model, as the model card describes it."""
+        config = ", ".join(f"{key} {value}" for key, value in self.config.items())
+        return f"none: `{self.architecture}` with fresh weights" + f" ({config})" * bool(config)
+
     def fingerprint(self) -> str:
         """The content of the tokenizer, or "" if a tokenizer is trained.
 
@@ -71,7 +102,7 @@ class Scratch:
             )
         return commit
 
-    def load(self, texts: Iterable[str] = (), head: Head | None = None) -> Loaded:
+    def load(self, texts: Iterable[str] = (), head: Head | None = None) -> ReadyModel:
         """Makes a model with fresh weights, which are drawn from torch's global random state.
 
         Args:
@@ -110,7 +141,7 @@ class Scratch:
         except (TypeError, ValueError, StrictDataclassError) as error:
             raise ValueError(f"architecture {self.architecture!r}: {reason(error)}") from error
         mend_tokens(model, tokenizer)
-        return Loaded(model, tokenizer, frozenset(name for name, _ in model.named_parameters()))
+        return ReadyModel(model, tokenizer, frozenset(name for name, _ in model.named_parameters()))
 
     def _tokenizer(
         self, texts: Iterable[str], kind: Kind, options: Mapping[str, Any]

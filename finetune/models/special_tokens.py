@@ -61,7 +61,8 @@ def _give_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
                 "add one and save it with the model"
             )
         tokenizer.pad_token = tokenizer.eos_token
-    if model.config.pad_token_id is None:
+    # The config of an architecture of the user's own may not have the field.
+    if model.config.to_dict().get("pad_token_id") is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     if model.can_generate() and model.generation_config.pad_token_id is None:
         model.generation_config.pad_token_id = model.config.pad_token_id

@@ -60,7 +60,7 @@ def _title(run: Run, name: str) -> str:
 
 
 def _checkpoint(run: Run, name: str) -> Checkpoint:
-    model = run.recipe.model
+    base = run.recipe.model.checkpoint
     return Checkpoint(
         name,
         run.model_folder,
@@ -68,7 +68,7 @@ def _checkpoint(run: Run, name: str) -> Checkpoint:
         encoder_decoder=_is_seq2seq(run),
         own_code=_needs_its_code(run, run.manifest["base"]),
         adapter=run.adapter,
-        dtype=model.dtype if isinstance(model, Pretrained) else "float32",
+        dtype="float32" if base is None else base.dtype,
     )
 
 
@@ -120,6 +120,8 @@ def _sources(data: Data) -> str:
     """Where the rows came from, without anybody's folders."""
     if data.name is not None:
         return _hub_data(data) or Path(data.name).name
+    if not data.names_rows:
+        return "rows of a Python program"
     sources = dict.fromkeys(s for s in (data.train, data.validation, data.test) if s is not None)
     return ", ".join(file_name(source) for source in sources)
 
@@ -147,12 +149,12 @@ def _base_file(run: Run, hub_id: str | None, name: str) -> Path | None:
     """A file of the base model, where it is at hand."""
     from huggingface_hub import try_to_load_from_cache
 
-    model = run.recipe.model
-    if not isinstance(model, Pretrained):
+    base = run.recipe.model.checkpoint
+    if base is None:
         return None
-    file: Any = Path(model.base) / name
+    file: Any = Path(base.base) / name
     if hub_id is not None:
-        file = try_to_load_from_cache(hub_id, name, revision=model.revision)
+        file = try_to_load_from_cache(hub_id, name, revision=base.revision)
     return Path(file) if isinstance(file, str | Path) and Path(file).is_file() else None
 
 
@@ -160,8 +162,8 @@ def _needs_its_code(run: Run, hub_id: str | None) -> bool:
     """Whether plain libraries lack the architecture and must run the repository's own code."""
     from transformers.models.auto.auto_mappings import CONFIG_MAPPING_NAMES
 
-    model = run.recipe.model
-    if isinstance(model, Pretrained) and model.trust_remote_code:
+    base = run.recipe.model.checkpoint
+    if base is not None and base.trust_remote_code:
         return True
     own = run.model_folder / "config.json"  # an adapter has none
     file = own if own.is_file() else _base_file(run, hub_id, "config.json")
@@ -181,12 +183,9 @@ def _is_seq2seq(run: Run) -> bool:
 def _origin(run: Run, base: str | None, licence: dict[str, str], manifest: dict[str, Any]) -> str:
     """Base, data, method: a list."""
     recipe = run.recipe
-    model = recipe.model
+    model = recipe.model.record
     if not isinstance(model, Pretrained):
-        config = ", ".join(f"{key} {value}" for key, value in model.config.items())
-        origin = f"none: `{model.architecture}` with fresh weights" + (
-            f" ({config})" * bool(config)
-        )
+        origin = model.origin
     else:
         bundled = " (bundled with finetune-recipes)" if model.name in BUNDLED else ""
         own = model.name if model.name in BUNDLED else Path(model.name).name
@@ -197,7 +196,7 @@ def _origin(run: Run, base: str | None, licence: dict[str, str], manifest: dict[
         origin += f", licence {terms}" if terms else ", whose licence holds for this model too"
     data = recipe.data
     dataset = _hub_data(data)
-    source = f"`{_sources(data)}`"
+    source = f"`{_sources(data)}`" if data.names_rows else _sources(data)
     if dataset is not None:
         source = f"[{dataset}](https://huggingface.co/datasets/{dataset})"
         source += f", {data.config}" if data.config else ""
@@ -309,10 +308,16 @@ def _again(run: Run, name: str, manifest: dict[str, Any]) -> str:
     here = name == str(run.model_folder)
     lines = [] if here else [f"hf download {name} {RECIPE} --local-dir ."]
     file = run.folder / RECIPE if here else RECIPE
-    lines.append(f"finetune run --from {file} --training.output-dir again")
-    text = "```\n" + "\n".join(lines) + "\n```"
     data = run.recipe.data
-    if not here and data.name is None and not data.train.startswith("package:"):
+    rows = "" if data.names_rows else " --data.train FILE"
+    lines.append(f"finetune run --from {file} --training.output-dir again{rows}")
+    text = "```\n" + "\n".join(lines) + "\n```"
+    if not data.names_rows:
+        text += (
+            "\n\nThe data were rows of a Python program: write them into files, or pass them to "
+            f'`finetune.run("{RECIPE}", splits=Splits.of(train=...))`.'
+        )
+    elif not here and data.name is None and not data.train.startswith("package:"):
         text += f"\n\nThe data, `{_sources(data)}`, must lie in the working directory."
     versions = ", ".join(f"{key} {value}" for key, value in manifest["versions"].items())
     return f"{text}\n\nMade with {versions}; seed {manifest['seed']}."

@@ -8,7 +8,6 @@ from math import isclose, isfinite
 from statistics import mean, stdev
 
 from finetune.evaluation.paired import FEWEST, Difference, difference
-from finetune.models import Pretrained
 from finetune.reports.diagnosis import below
 from finetune.reports.tables import labels_of
 from finetune.runs import Run
@@ -262,13 +261,9 @@ def _spread(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def _model_name(run: Run) -> str:
-    model = run.recipe.model
-    return model.name if isinstance(model, Pretrained) else model.architecture
+    return run.recipe.model.record.label
 
 
 def _vocabulary(run: Run) -> str:
-    """The name of the tokens that a unigram counts: arms of one model share them."""
-    model = run.recipe.model
-    if isinstance(model, Pretrained):
-        return f"{model.name}'s tokens"
-    return f"{model.tokenizer or run.recipe.name}'s tokens"
+    """The name of the tokenizer whose tokens a unigram counts: arms of one model share it."""
+    return f"{run.recipe.model.record.tokenizer_name or run.recipe.name}'s tokens"

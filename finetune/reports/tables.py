@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -36,7 +37,13 @@ def labels_of(qualities: Iterable[Quality]) -> dict[str, str]:
     }
 
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(
+    highlight=False,
+    soft_wrap=True,
+    # A notebook gets plain lines: rich would make an HTML block of each, or write escape codes.
+    force_jupyter=False,
+    force_terminal=False if "ipykernel" in sys.modules else None,
+)
 
 
 def print_prepared(prepared: Prepared) -> None:

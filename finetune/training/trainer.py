@@ -33,6 +33,7 @@ from finetune.training.trackers import Callbacks, final_scores
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from transformers import TrainerCallback
 
     from finetune.prepared import Prepared
 
@@ -50,6 +51,7 @@ class FinetuneTrainer(Trainer):
 
     Args:
         prepared: The run.
+        callbacks: The user's own callbacks, objects or classes.
 
     Raises:
         ValueError: A training argument does not fit the task or the model.
@@ -57,7 +59,11 @@ class FinetuneTrainer(Trainer):
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        callbacks: Sequence[TrainerCallback | type[TrainerCallback]] = (),
+    ) -> None:
         check_arguments(prepared)
         args = prepared.args
         if args.ddp_find_unused_parameters is None:
@@ -77,6 +83,7 @@ class FinetuneTrainer(Trainer):
             if "validation" in prepared.encoded
             else None,
             processing_class=prepared.tokenizer,
+            callbacks=list(callbacks),  # type: ignore[arg-type]  # classes too
             # The loss is computed in compute_loss. A function here makes Trainer count positions.
             compute_loss_func=mean_nats,
         )

@@ -20,6 +20,7 @@ from finetune.reports.comparison_page import report
 from finetune.runs import RUNS, Run, is_finished, runs_of_arms
 from finetune.study import Study
 from finetune.user_code import trusting
+from finetune.verbs.run import load_rows
 from finetune.verbs.run import run as train
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ class Wanted:
 
     arm: Arm
     recipe: Recipe
-    splits: Splits
+    """The recipe of the arm with one seed."""
+    splits: Splits | None
+    """The objects that its rows are read from. None: the recipe names them."""
+    split_hashes: Mapping[str, str]
     identity: str
 
     @property
@@ -44,7 +48,7 @@ class Wanted:
         """Runs it. A recipe of a file gets a process of its own: its memory is freed, and a crash
         ends it alone. An object of this process is run here."""
         if self.arm.source is None:
-            train(self.recipe)
+            train(self.recipe, splits=self.splits)
             return
         folder = self.recipe.folder
         own = ["--training.seed", str(self.recipe.training.seed)]
@@ -64,6 +68,8 @@ class Arm:
     """A recipe that is compared, over all seeds."""
 
     recipe: Recipe
+    label: str
+    """The name on tables."""
     source: Source | None = None
     """Where the recipe is written. None: it is an object of this process."""
     settings: Sequence[str] = ()
@@ -133,7 +139,9 @@ def _compare(
     overrides: Sequence[str],
     splits: Splits | None,
 ) -> list[Row]:
-    arms, folders = _sources([recipes] if isinstance(recipes, Compared) else recipes)
+    if not isinstance(recipes, Sequence) or isinstance(recipes, str):
+        recipes = [recipes]
+    arms, folders = _sources(recipes)
     if overrides and not arms:
         raise ValueError(
             f"{' '.join(overrides)}: finished runs are compared as they are; overrides are for "
@@ -146,13 +154,18 @@ def _compare(
     loaded: dict[tuple[str, tuple[str, ...], str], Splits] = {}
     wanted: list[Wanted] = []
     for arm in arms:
+        objects = splits if arm.source is None else None
+        rows = _load_once(arm.recipe, objects, loaded)
+        recipe = arm.recipe
+        if objects is not None:
+            recipe = replace(recipe, data=recipe.data.of_objects())
+        recipe = recipe.named(rows.fingerprint)
         for seed in seeds:
-            recipe = _seeded(arm.recipe, seed, _folder(arm.recipe.name, output, overrides))
-            own = splits if arm.source is None and splits is not None else None
-            data = _load_once(recipe, loaded) if own is None else own
-            wanted.append(Wanted(arm, recipe, data, recipe.identity(data.fingerprint)))
-            folders.pop(recipe.folder.resolve(), None)
-    hashes = {run.recipe.name: run.splits.hashes for run in wanted}
+            seeded = _seeded(recipe, seed, _folder(recipe.name, output, overrides))
+            identity = seeded.identity(rows.fingerprint)
+            wanted.append(Wanted(arm, seeded, objects, rows.hashes, identity))
+            folders.pop(seeded.folder.resolve(), None)
+    hashes = {run.arm.label: run.split_hashes for run in wanted}
     finished = _named([Run.read(folder) for folder in folders.values()], set(hashes))
     hashes |= {str(run.folder): run.manifest["split_hashes"] for run in finished}
     _check_split(hashes)
@@ -166,7 +179,8 @@ def _compare(
         run.start()
     if output is None and wanted:
         output = _folder(wanted[0].recipe.name, None, overrides).parent
-    return report([*finished, *(Run.read(run.recipe.folder) for run in wanted)], notes, output)
+    compared = [_labelled(Run.read(run.recipe.folder), run.arm.label) for run in wanted]
+    return report([*finished, *compared], notes, output)
 
 
 def _sources(compared: Sequence[Compared]) -> tuple[list[Arm], dict[Path, Path]]:
@@ -175,24 +189,22 @@ def _sources(compared: Sequence[Compared]) -> tuple[list[Arm], dict[Path, Path]]
 
     arms: dict[object, Arm] = {}
     folders: dict[Path, Path] = {}
-    unnamed = 0
-    for item in compared:
+    for number, item in enumerate(compared, 1):
         match item:
             case Run():
                 folders[item.folder.resolve()] = item.folder
             case Recipe():
-                unnamed += not item.name
-                name = item.name or f"unnamed/recipe_{unnamed}"
-                arms[name] = Arm(replace(item, name=name))
+                label = item.name or f"recipe {number}, {type(item.method).__name__}"
+                arms[number] = Arm(item, label)
             case Study():
                 for name in item.arms:
-                    arms[f"study/{name}"] = Arm(replace(item.recipe(name), name=f"study/{name}"))
+                    arms[number, name] = Arm(replace(item.recipe(name), name=""), name)
             case str() | Path():
                 if runs := runs_of_arms(Path(item).expanduser()):
                     folders |= {run.resolve(): run for run in runs}
                 else:
-                    found = sources(str(item))
-                    arms |= {source.path: Arm(load(source), source) for source in found}
+                    for source in sources(str(item)):
+                        arms[source.path] = Arm(load(source), source.name, source)
             case _:
                 raise ValueError(
                     f"compare takes recipes, studies and finished runs, not a "
@@ -226,13 +238,21 @@ def _seeded(arm: Recipe, seed: int, folder: Path) -> Recipe:
     return recipe
 
 
-def _load_once(recipe: Recipe, loaded: dict[tuple[str, tuple[str, ...], str], Splits]) -> Splits:
-    """The data of a recipe; recipes that read the same data for the same columns share it."""
+def _load_once(
+    recipe: Recipe,
+    splits: Splits | None,
+    loaded: dict[tuple[str, tuple[str, ...], str], Splits],
+) -> Splits:
+    """The rows of a recipe; recipes that read the same data for the same columns share them."""
     inputs, columns = recipe.task.inputs, recipe.task.columns
     key = (json.dumps(recipe.to_dict()["data"]), inputs, repr(columns))
     if key not in loaded:
-        loaded[key] = recipe.data.load(inputs, columns)
+        _, loaded[key] = load_rows(recipe, splits)
     return loaded[key]
+
+
+def _labelled(run: Run, label: str) -> Run:
+    return replace(run, recipe=replace(run.recipe, name=label))
 
 
 def _unfit_notes(unfit: Mapping[str, Sequence[str]]) -> list[str]:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune.data.splits import scored_split
+from finetune.data.splits import Splits, scored_split
 from finetune.evaluation.context import Curve, check_context, context_loss
-from finetune.evaluation.evaluate import Evaluation, check_generation, evaluate
+from finetune.evaluation.evaluate import Evaluation, check_generation
+from finetune.evaluation.evaluate import evaluate as evaluate_split
 from finetune.evaluation.forward import SingleProcess
 from finetune.methods import Adapted
-from finetune.models import Pretrained
 from finetune.overrides import overridden
 from finetune.prepared import Prepared
+from finetune.quiet import quiet
 from finetune.recipe import Recipe
 from finetune.runs import MANIFEST, open_saved, read_json, read_recipe, saved_run
 from finetune.shape import Shape
+from finetune.user_code import trusting
+from finetune.wrong_objects import check_object
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,26 +50,73 @@ class Opened:
         return accelerator
 
 
+def evaluate(
+    run: str | PathLike[str],
+    split: str | None = None,
+    *,
+    splits: Splits | None = None,
+    trust_remote_code: bool = False,
+) -> Evaluation:
+    """Scores a run's saved model on a split of its own data, or on other rows.
+
+    Args:
+        run: a `Run`, a run's folder, or the Hub id of one that was pushed.
+        split: "train", "validation" or "test". None: test, else validation.
+        splits: the rows to score, `Splits.of(test=...)`. None: those that the recipe names; a run
+            whose rows were objects needs them again.
+        trust_remote_code: run the code that came with the run, whose author you trust.
+
+    Returns:
+        The scores, and a prediction for each example.
+
+    Raises:
+        ValueError: there is no such finished run, or its data or the split is not there.
+
+    Example:
+        >>> evaluate("runs/spam/gpt2_full", splits=Splits.of(test=frame)).quality["accuracy"]
+    """
+    if splits is not None:
+        check_object("splits", splits, Splits)
+    with quiet(), trusting(trust_remote_code):
+        ((label, name, recipe),) = _runs([fspath(run)], ())
+        evaluation, notes = _evaluated(name, recipe, split, splits)
+    for note in notes:
+        warnings.warn(f"{label}: {note}", stacklevel=2)
+    return evaluation
+
+
 def evaluate_runs(
     names: Sequence[str], split: str | None = None, overrides: Sequence[str] = ()
 ) -> list[Evaluation]:
-    """Scores each run's saved model, without `split` on what the run reports, and prints a table.
+    """Scores each run's saved model, and prints one table.
 
-    `overrides`: what `finetune run` takes after the recipe, of data, task and decoding.
+    Args:
+        names: the runs, each as `evaluate` takes it.
+        split: as in `evaluate`.
+        overrides: what `finetune run` takes after the recipe, of data, task and decoding.
 
-    Raises: ValueError for what is not a finished run, and where its data or the split is not there.
+    Raises:
+        ValueError: there is no such finished run, or its data or the split is not there.
     """
     from finetune.reports.tables import console, print_scores
 
     evaluations = []
     for label, name, recipe in _runs(names, overrides):
-        opened = _open(name, recipe, split)
-        check_generation(opened.prepared)
-        evaluations.append((label, evaluate(opened.prepared, opened.split, opened.accelerator)))
-        for note in opened.notes:
+        evaluation, notes = _evaluated(name, recipe, split, None)
+        evaluations.append((label, evaluation))
+        for note in notes:
             console.print(f"{label}: {note}", style="yellow")
     print_scores([(label, evaluation.quality) for label, evaluation in evaluations])
     return [evaluation for _, evaluation in evaluations]
+
+
+def _evaluated(
+    name: str, recipe: Recipe, split: str | None, splits: Splits | None
+) -> tuple[Evaluation, tuple[str, ...]]:
+    """The scores of a run's model, and notes on the rows."""
+    opened = _open(name, recipe, split, splits)
+    check_generation(opened.prepared)
+    return evaluate_split(opened.prepared, opened.split, opened.accelerator), opened.notes
 
 
 def loss_by_context(
@@ -150,8 +202,14 @@ def _runs(names: Sequence[str], overrides: Sequence[str]) -> list[tuple[str, str
     return list(zip(labels, names, recipes, strict=True))
 
 
-def _open(name: str, recipe: Recipe, split: str | None) -> Opened:
-    splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
+def _open(name: str, recipe: Recipe, split: str | None, objects: Splits | None = None) -> Opened:
+    """Opens a run. `objects`: the rows, instead of those that the recipe names."""
+    if objects is None and not recipe.data.names_rows:
+        raise ValueError(
+            f"the rows of {name} were objects of a Python program: give rows to score, "
+            "--data.test FILE, or in Python evaluate(run, splits=Splits.of(test=...))"
+        )
+    splits = recipe.data.load(recipe.task.inputs, recipe.task.columns, objects)
     splits.require(recipe.task.columns)
     named = splits.named()
     if split is None:
@@ -160,7 +218,7 @@ def _open(name: str, recipe: Recipe, split: str | None) -> Opened:
             raise ValueError(f"{name} has neither test nor validation data: --split train")
     if split not in named:
         raise ValueError(f"{name} has no {split} data; --split {' or '.join(named)}")
-    saved = open_saved(name, recipe.model if isinstance(recipe.model, Pretrained) else None)
+    saved = open_saved(name, recipe.model.checkpoint)
     shape, objective = Shape.of(saved.model), recipe.task.saved_objective(saved.objective)
     # As rows to score even of train: in rows to learn from, documents share blocks.
     encoded = recipe.task.encode(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
 
 from finetune import generation
 from finetune.decoding import Decoding
 from finetune.prompts import encode_prompts
+from finetune.quiet import quiet
 from finetune.runs import Saved, open_saved
 from finetune.scripts import foreign_script
 from finetune.tasks.asked import Prompt
+from finetune.user_code import trusting
 
 
 @dataclass(frozen=True)
@@ -30,29 +33,45 @@ def default_decoding(saved: Saved) -> Decoding:
 
 
 def generate(
-    model: str | Saved,
-    prompts: Sequence[Prompt],
+    model: str | PathLike[str] | Saved,
+    prompts: str | Sequence[Prompt],
     decoding: Decoding | None = None,
     *,
     raw: bool = False,
     batch_size: int = 16,
     warn: Callable[[str], None] = warnings.warn,
+    trust_remote_code: bool = False,
 ) -> list[Generated]:
-    """New texts for each prompt, which is a text or a row of the recipe's columns.
+    """Generates texts for prompts.
 
-    `model`: a run, a model's folder or a Hub id, or what `Run.load` gives. `decoding`: how texts
-    are generated; None: as the model's generation config says. `raw`: without the recipe's prompt
-    template. `batch_size`: prompts at once, which changes no text. `warn` is called with what the
-    tokenizer cannot write.
+    Args:
+        model: a `Run`, a run's or a model's folder, or a Hub id; or what `Run.load` returns, which
+            is not opened again at each call.
+        prompts: texts, or rows with the columns of the recipe. One text may stand for a list.
+        decoding: how texts are generated. None: as the model's generation config says.
+        raw: leave out the recipe's prompt template.
+        batch_size: prompts at once, which changes no text.
+        warn: is called with a note on text that the tokenizer cannot write.
+        trust_remote_code: run the code that came with the model, whose author you trust.
 
-    Raises: ValueError where the model writes no text, or a prompt lacks a column or is too long.
+    Returns:
+        For each prompt, the prompt as the model reads it and its completions.
+
+    Raises:
+        ValueError: the model generates no text, or a prompt lacks a column or is too long.
+
+    Example:
+        >>> texts = generate(result, "How are you?", Decoding(max_new_tokens=20))
+        >>> texts[0].completions
     """
-    saved = open_saved(model) if isinstance(model, str) else model
-    decoding = decoding or default_decoding(saved)
-    texts, ids = _encoded(saved, prompts, raw, warn)
-    completions = generation.generate(
-        saved.model, saved.tokenizer, ids, decoding, batch_size=batch_size
-    )
+    prompts = [prompts] if isinstance(prompts, str) else prompts
+    with quiet(), trusting(trust_remote_code):
+        saved = model if isinstance(model, Saved) else open_saved(fspath(model))
+        decoding = decoding or default_decoding(saved)
+        texts, ids = _encoded(saved, prompts, raw, warn)
+        completions = generation.generate(
+            saved.model, saved.tokenizer, ids, decoding, batch_size=batch_size
+        )
     return [Generated(*pair) for pair in zip(texts, completions, strict=True)]
 
 

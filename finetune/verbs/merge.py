@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -12,8 +13,10 @@ from finetune.decoding import Decoding
 from finetune.generation import generate
 from finetune.models.heads import auto_class, stored_ending
 from finetune.models.saving import save_tokenizer, save_weights
+from finetune.quiet import quiet
 from finetune.runs import PREDICTIONS, Saved, open_saved, read_jsonl
 from finetune.shape import Shape
+from finetune.user_code import trusting
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -72,13 +75,31 @@ class Behaviour:
         return cls(logits_of(saved.model, prompts), [text for (text,) in texts])
 
 
-def merge(name: str, out: Path) -> Merged:
-    """The model of `name` (a run, an adapter's folder, a Hub id), its adapter folded in, as an
-    ordinary float32 checkpoint in `out`.
+def merge(
+    run: str | PathLike[str], folder: str | PathLike[str], *, trust_remote_code: bool = False
+) -> Merged:
+    """Folds an adapter into its model, and proves that the result equals the two.
 
-    Raises: ValueError where there is nothing to merge, `out` is in use, or the checkpoint read
-        back from the disk does not equal the model with its adapter; then nothing is left.
+    Args:
+        run: a `Run`, a run's or an adapter's folder, or a Hub id.
+        folder: a new folder, for an ordinary float32 checkpoint with its tokenizer.
+        trust_remote_code: run the code that came with the model, whose author you trust.
+
+    Returns:
+        The folder, and how much the logits differ.
+
+    Raises:
+        ValueError: there is nothing to merge, the folder is in use, or the checkpoint read back
+            from the disk does not equal the model with its adapter. Then nothing is left.
+
+    Example:
+        >>> merge(result, "merged").folder
     """
+    with quiet(), trusting(trust_remote_code):
+        return _merge(fspath(run), Path(folder))
+
+
+def _merge(name: str, out: Path) -> Merged:
     from peft import PeftModel
 
     out = out.expanduser()

@@ -3,25 +3,58 @@
 from __future__ import annotations
 
 import math
+from os import PathLike
+from typing import TYPE_CHECKING
 
 from finetune.compatibility import check_recipe
 from finetune.prepared import Prepared
+from finetune.quiet import quiet
 from finetune.recipe import Recipe
-from finetune.verbs.run import prepare_training
+from finetune.user_code import trusting
+from finetune.verbs.run import load_rows, loaded_recipe, prepare_training
+
+if TYPE_CHECKING:
+    from finetune.data import Splits
 
 
-def plan(recipe: Recipe) -> Prepared:
-    """Loads, adapts and encodes as `run` would, and says what the run would do.
+def plan(
+    recipe: Recipe | str | PathLike[str],
+    *,
+    splits: Splits | None = None,
+    trust_remote_code: bool = False,
+) -> Prepared:
+    """Loads, adapts and encodes as `run` would, and prints what the run would do.
 
-    Raises: ValueError for whatever `run` would refuse before training.
+    Args:
+        recipe: the recipe; or its name or file, as on the command line.
+        splits: the rows, instead of those that the recipe names.
+        trust_remote_code: run the code that came with a model, whose author you trust.
+
+    Returns:
+        The model, the encoded rows and the arguments that the run would train with.
+
+    Raises:
+        ValueError: whatever `run` would refuse before training.
+
+    Example:
+        >>> prepared = plan("quickstart/gpt2_full")
+        >>> len(prepared.encoded["train"].rows)
     """
+    with quiet(), trusting(trust_remote_code):
+        recipe = loaded_recipe(recipe)
+        check_recipe(recipe)
+        recipe, splits = load_rows(recipe, splits)
+        prepared = prepare_training(recipe, splits)
+    _print(prepared)
+    return prepared
+
+
+def _print(prepared: Prepared) -> None:
     from transformers import SchedulerType
 
     from finetune.reports.tables import console, print_prepared
 
-    check_recipe(recipe)
-    splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
-    prepared = prepare_training(recipe, splits)
+    recipe = prepared.recipe
     args = prepared.args
     print_prepared(prepared)
     rows = len(prepared.encoded["train"].rows)
@@ -37,4 +70,3 @@ def plan(recipe: Recipe) -> Prepared:
     console.print(f"into {recipe.folder}")
     if recipe.training.destination is not None:
         console.print(f"and pushes the result to {recipe.training.destination}")
-    return prepared

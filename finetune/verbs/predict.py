@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.batching import Collate
 from finetune.evaluation.forward import SingleProcess, collect
-from finetune.runs import open_saved
+from finetune.quiet import quiet
+from finetune.runs import Saved, open_saved
 from finetune.shape import Shape
 from finetune.tasks import plain_task
 from finetune.tasks.asked import Asked, Prompt
+from finetune.user_code import trusting
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -26,25 +29,49 @@ LISTED = 8
 
 
 def predict(
-    name: str, texts: Sequence[Prompt], batch_size: int = 16, explain: bool = False
+    model: str | PathLike[str] | Saved,
+    texts: str | Sequence[Prompt],
+    *,
+    batch_size: int = 16,
+    explain: bool = False,
+    trust_remote_code: bool = False,
 ) -> list[dict[str, Any]]:
-    """For each text what the model of `name` (a run, a model folder, a Hub id) says.
+    """Labels texts: the classes of each text, or the entities in it.
 
-    `texts`: text, or a row of the recipe's columns, called as in its task or, by `data.columns`, as
-    in its data; to a tagger a row may give its words, {"tokens": [...]}. Of classes: `text`,
-    `label` (several: `labels`), `probability`, `probabilities` by class. Of entities: `text`, and
-    `entities`, each with `type`, `text`, `start` and `end` in the text, and `probability`, the mean
-    of its words'.
+    Args:
+        model: a `Run`, a run's or a model's folder, or a Hub id; or what `Run.load` returns, which
+            is not opened again at each call.
+        texts: texts, or rows with the columns of the recipe, by their names in its task or in its
+            data. A tagger also takes words, {"tokens": [...]}. One text may stand for a list.
+        batch_size: texts at once, which changes no answer.
+        explain: weigh the words of each text for its classes.
+        trust_remote_code: run the code that came with the model, whose author you trust.
 
-    `explain`: of classes also `words`, in order, each with `text`, `start` and `end` in the text,
-    and `weights`: by label (that or those given, or else the likeliest) the nats that its log odds
-    lose without the word; and `read`, how many characters the model reads: what comes after weighs
-    0. Words of the recipe's template itself are not weighed.
+    Returns:
+        A dict for each text. Of a classifier: `text`, `label` (of several classes: `labels`),
+        `probability`, and `probabilities` by class. Of a tagger: `text`, and `entities`, each with
+        `type`, `text`, `start`, `end`, and `probability`, the mean of its words'. With `explain`
+        also `words`, each with `text`, `start`, `end` and `weights`, the nats of log odds that a
+        class loses without the word; and `read`, the number of characters that the model reads.
 
-    Raises: ValueError for a model that writes text which is not one of few, or after a prompt that
-        is not known; to explain tags or what is written; or a row without a column of the recipe.
+    Raises:
+        ValueError: the model gives no labels, or cannot be explained; or a row lacks a column.
+
+    Example:
+        >>> predict(result, "You have won a prize")[0]["label"]
+        'spam'
     """
-    saved = open_saved(name)
+    texts = [texts] if isinstance(texts, str) else texts
+    with quiet(), trusting(trust_remote_code):
+        if isinstance(model, Saved):
+            return _predict(model, "the model", texts, batch_size, explain)
+        return _predict(open_saved(fspath(model)), fspath(model), texts, batch_size, explain)
+
+
+def _predict(
+    saved: Saved, name: str, texts: Sequence[Prompt], batch_size: int, explain: bool
+) -> list[dict[str, Any]]:
+    """As `predict`. `name`: what messages call the model."""
     objective, recipe = saved.objective, saved.recipe
     if objective.no_labels is not None:
         raise ValueError(f"{name} {objective.no_labels}")

@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 from finetune.models import Pretrained
 from finetune.models.pretrained import BUNDLED
 from finetune.models.saving import without_local
+from finetune.quiet import quiet
 from finetune.reach import hub_answers
 from finetune.runs import (
     CODE,
@@ -25,6 +27,7 @@ from finetune.runs import (
     run_folder,
 )
 from finetune.strict_json import dumps
+from finetune.user_code import trusting
 
 WEIGHTS = (
     *("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*"),
@@ -40,22 +43,47 @@ CHECKPOINT = (
 """The files of a folder that make a model; whatever else lies there stays there."""
 
 
-def push(run: str | Path, repo: str, private: bool | None = True) -> str:
-    """The page of `repo`, which holds the run's model, recipe, manifest, metrics and card.
+def push(
+    run: str | PathLike[str],
+    repo: str,
+    private: bool | None = True,
+    *,
+    trust_remote_code: bool = False,
+) -> str:
+    """Pushes a finished run to the Hub: its model, recipe, manifest, metrics and card.
 
     A repository that does not exist is created. An adapter whose base is not on the Hub brings it
     along, into `<repo>-base`.
 
-    Raises: ValueError for what is not a finished run, a name that cannot be, a token that may not
-        write, and whatever the Hub or the network refuses.
+    Args:
+        run: a `Run`, or a run's folder.
+        repo: the repository, "OWNER/NAME".
+        private: whether a new repository is private. None: as its owner's account says.
+        trust_remote_code: run the code that came with the run, whose author you trust.
+
+    Returns:
+        The address of the repository's page.
+
+    Raises:
+        ValueError: there is no such finished run, the name cannot be that of a repository, the
+            token may not write, or the Hub or the network refuses.
+
+    Example:
+        >>> push("runs/spam/gpt2_full", "me/spam")
     """
-    folder = run_folder(str(run))
+    with quiet(), trusting(trust_remote_code):
+        return push_run(_finished(fspath(run)), repo, private)
+
+
+def _finished(name: str) -> Run:
+    """The finished run of this name."""
+    folder = run_folder(name)
     if folder is None:
-        raise ValueError(f"{str(run)!r} is no run: give a run's folder, such as runs/study/arm")
+        raise ValueError(f"{name!r} is no run: give a run's folder, such as runs/study/arm")
     check_finished(folder)
     if "base" not in read_json(folder / MANIFEST):
         raise ValueError(f"run {folder} is of an older version of finetune; run its recipe anew")
-    return push_run(Run.read(folder), repo, private)
+    return Run.read(folder)
 
 
 def push_run(run: Run, repo: str, private: bool | None = True) -> str:
@@ -189,7 +217,7 @@ def _published(run: Run, base: str | None) -> dict[str, Any]:
             data[split] = None if data[split] is None else file_name(data[split])
     elif Path(data["name"]).exists():
         data["name"] = Path(data["name"]).name
-    if model["class"] == "Pretrained" and model["name"] not in BUNDLED:
+    if model["class"] != "Scratch" and model["name"] not in (None, *BUNDLED):
         model["name"] = base or Path(model["name"]).name
     elif model["class"] == "Scratch" and Path(model["tokenizer"] or "").is_dir():
         model["tokenizer"] = model["tokenizer"] and Path(model["tokenizer"]).name

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from math import isfinite
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.compatibility import check_arguments, check_recipe
-from finetune.data.splits import scored_split
+from finetune.data.splits import Splits, scored_split
 from finetune.evaluation.evaluate import (
     Evaluation,
     Quality,
@@ -22,13 +23,13 @@ from finetune.evaluation.evaluate import (
     quality,
 )
 from finetune.manifest import describe
-from finetune.models import Pretrained
 from finetune.models.adapter import HEAD
 from finetune.models.heads import keep_code
 from finetune.models.saving import save_tokenizer, save_weights
 from finetune.prepare import load, prepare
 from finetune.prepared import Prepared
 from finetune.processes import is_first, on_first, start
+from finetune.quiet import quiet
 from finetune.recipe import Recipe
 from finetune.reports.diagnosis import diagnose
 from finetune.runs import (
@@ -42,42 +43,132 @@ from finetune.runs import (
     begin,
     is_finished,
     read_json,
+    read_recipe,
     sound_checkpoint,
     write_json,
     write_text,
 )
 from finetune.strict_json import dumps
+from finetune.user_code import trusting
+from finetune.wrong_objects import check_object
 
 if TYPE_CHECKING:
-    from finetune.data import Splits
+    from transformers import TrainerCallback
+
+    from finetune.scores.base import Score
     from finetune.training.trainer import FinetuneTrainer
 
 
-def run(recipe: Recipe) -> Run:
-    """Trains and scores `recipe`. A finished run is read, an unfinished one is resumed.
+def run(
+    recipe: Recipe | str | PathLike[str],
+    *,
+    splits: Splits | None = None,
+    callbacks: Sequence[TrainerCallback | type[TrainerCallback]] = (),
+    metrics: Sequence[Score] = (),
+    trust_remote_code: bool = False,
+) -> Run:
+    """Trains and scores a recipe. A finished run is read, an unfinished one is resumed.
 
     With `training.push_to_hub` the run is pushed at its end; whether it may be is asked before
     training. Each of several processes (see `finetune.processes`) calls this; the first one writes.
 
-    Raises: ValueError where the recipe, its data, its folder or the Hub cannot be used.
+    Args:
+        recipe: the recipe; or its name or file as on the command line, "quickstart/gpt2_full"; or
+            the recipe.json of a run.
+        splits: the rows, instead of those that the recipe names. The other settings of its data
+            apply to them.
+        callbacks: callbacks of transformers, objects or classes. A finished run does not call them.
+        metrics: scores of the user's own, beside those of the recipe.
+        trust_remote_code: run the code that came with a run or model, whose author you trust.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ValueError: the recipe, its data, its folder or the Hub cannot be used.
+
+    Example:
+        >>> recipe = Recipe(Pretrained("tiny-gpt2"), Classification())
+        >>> result = run(recipe, splits=Splits.of(train=frame))
+        >>> result.metrics["quality"]["accuracy"]["value"]
     """
     from finetune.verbs.push import push_run
 
-    check_recipe(recipe)
-    start(recipe.training)
-    repo, private = recipe.training.destination, recipe.training.hub_private_repo
-    splits = recipe.data.load(recipe.task.inputs, recipe.task.columns)
-    identity = on_first(lambda: recipe.identity(splits.fingerprint))
-    if on_first(lambda: is_finished(recipe.folder, recipe, identity)):
-        finished = Run.read(recipe.folder)
-    else:
-        finished = _run(recipe, splits, identity)
-    if repo is not None:
-        on_first(lambda: push_run(finished, repo, private))
+    check_callbacks(callbacks)
+    with quiet(), trusting(trust_remote_code):
+        recipe = loaded_recipe(recipe)
+        check_object("metrics", metrics, list, tuple)
+        recipe = replace(recipe, metrics=(*recipe.metrics, *metrics))
+        check_recipe(recipe)
+        start(recipe.training)
+        repo, private = recipe.training.destination, recipe.training.hub_private_repo
+        recipe, splits = load_rows(recipe, splits)
+        identity = on_first(lambda: recipe.identity(splits.fingerprint))
+        if on_first(lambda: is_finished(recipe.folder, recipe, identity)):
+            finished = Run.read(recipe.folder)
+            if is_first():
+                print(f"{recipe.folder} is finished already", flush=True)
+        else:
+            finished = _run(recipe, splits, identity, callbacks)
+        if repo is not None:
+            on_first(lambda: push_run(finished, repo, private))
     return finished
 
 
-def _run(recipe: Recipe, splits: Splits, identity: str) -> Run:
+def loaded_recipe(recipe: Recipe | str | PathLike[str]) -> Recipe:
+    """A recipe, given by itself, by its name or its file, or by the recipe.json of a run.
+
+    Raises:
+        ValueError: there is no recipe of this name, a mistake in its file, or an object of a wrong
+            class.
+    """
+    from finetune.studies import load
+
+    if isinstance(recipe, str | PathLike):
+        name = fspath(recipe)
+        return read_recipe(Path(name)) if name.endswith(".json") else load(name)
+    check_object("recipe", recipe, Recipe)
+    return recipe
+
+
+def load_rows(recipe: Recipe, splits: Splits | None) -> tuple[Recipe, Splits]:
+    """The rows of a recipe, and the recipe as the run folder holds it: with a name, and without the
+    files or the Hub id that `splits` replace.
+
+    Raises:
+        ValueError: there are no rows, or they cannot be used.
+    """
+    if splits is not None:
+        check_object("splits", splits, Splits)
+        recipe = replace(recipe, data=recipe.data.of_objects())
+    loaded = recipe.data.load(recipe.task.inputs, recipe.task.columns, splits)
+    name = on_first(lambda: recipe.named(loaded.fingerprint).name)
+    return replace(recipe, name=name), loaded
+
+
+def check_callbacks(callbacks: Sequence[TrainerCallback | type[TrainerCallback]]) -> None:
+    """
+    Raises:
+        ValueError: an object is no callback of transformers.
+    """
+    from transformers import TrainerCallback
+
+    check_object("callbacks", callbacks, list, tuple)
+    for callback in callbacks:
+        kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, TrainerCallback):
+            raise ValueError(
+                f"callbacks: {callback!r} is no transformers.TrainerCallback; give objects of its "
+                "subclasses, or the subclasses"
+            )
+
+
+def _run(
+    recipe: Recipe,
+    splits: Splits,
+    identity: str,
+    callbacks: Sequence[TrainerCallback | type[TrainerCallback]],
+) -> Run:
     from finetune.training.trackers import named
     from finetune.verbs.push import reserve
 
@@ -91,7 +182,7 @@ def _run(recipe: Recipe, splits: Splits, identity: str) -> Run:
         if on_first(lambda: begin(folder, recipe, manifest, held)):
             return Run.read(folder)
         with named(prepared.args, recipe):
-            return _train_and_score(folder, prepared)
+            return _train_and_score(folder, prepared, callbacks)
 
 
 def prepare_training(recipe: Recipe, splits: Splits) -> Prepared:
@@ -106,13 +197,17 @@ def prepare_training(recipe: Recipe, splits: Splits) -> Prepared:
     return prepared
 
 
-def _train_and_score(folder: Path, prepared: Prepared) -> Run:
+def _train_and_score(
+    folder: Path,
+    prepared: Prepared,
+    callbacks: Sequence[TrainerCallback | type[TrainerCallback]],
+) -> Run:
     from finetune.reports.tables import print_prepared
     from finetune.training.trainer import FinetuneTrainer
 
     if is_first():
         print_prepared(prepared)
-    trainer = FinetuneTrainer(prepared)
+    trainer = FinetuneTrainer(prepared, callbacks)
     scored = scored_split(prepared.encoded)
     before = _before(folder, trainer, prepared, scored)
     train_seconds = _train(folder, trainer, prepared)
@@ -285,10 +380,10 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
     if not isinstance(model, PeftModel):
         keep_code(model, prepared.objective.ending)
     if isinstance(model, PeftModel):
-        assert isinstance(prepared.recipe.model, Pretrained)
-        config = model.active_peft_config
-        config.base_model_name_or_path = prepared.recipe.model.base
-        config.revision = prepared.recipe.model.revision
+        checkpoint, config = prepared.recipe.model.checkpoint, model.active_peft_config
+        assert checkpoint is not None
+        config.base_model_name_or_path = checkpoint.base
+        config.revision = checkpoint.revision
         # "auto" would ask the Hub about the base; no method of ours resizes its embeddings.
         save_weights(model, folder, save_embedding_layers=False)
         write_json(folder / HEAD, prepared.objective.to_dict())

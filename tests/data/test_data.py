@@ -128,3 +128,21 @@ def test_importing_data_imports_nothing_heavy() -> None:
         check=True,
     )
     assert done.stdout.strip() == "set()"
+
+
+def test_data_that_name_no_rows_ask_for_them() -> None:
+    with pytest.raises(ValueError, match=r"--data\.train FILE or --data\.name ID.*Splits\.of"):
+        Data().load()
+    assert not Data(columns={"a": "text"}).names_rows
+    for named in (Data("owner/name"), Data(train="a.csv"), Data(test="a.csv")):
+        assert named.names_rows
+        assert not named.of_objects().names_rows
+
+
+def test_a_file_that_is_called_train_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not Data().names_rows
+    (tmp_path / "train").write_text("a\nb\n")
+    assert Data().names_rows

@@ -7,9 +7,11 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
+import pandas as pd
 import pytest
+from datasets import Dataset
 
-from finetune.data import Data
+from finetune.data import Data, Splits
 from finetune.data.splits import scored_split
 from tests.data.files import PAIRS, column, jsonl, mistake, whole, write
 
@@ -279,3 +281,35 @@ def test_a_changed_validation_row_leaves_the_hash_of_train() -> None:
     assert after.hashes["train"] == before.hashes["train"]
     assert after.hashes["validation"] != before.hashes["validation"]
     assert after.fingerprint != before.fingerprint
+
+
+def test_the_same_rows_as_a_file_and_as_objects_give_the_same_splits() -> None:
+    data = Data(train="a.jsonl", columns={"target": "reply"}, limit=50, test_fraction=0.2)
+    jsonl("a.jsonl", PAIRS)
+    columns = {"source": str, "reply": str}
+    from_file = data.load(["source"], columns)
+    for table in (PAIRS, Dataset.from_list(PAIRS), pd.DataFrame(PAIRS)):
+        loaded = data.load(["source"], columns, Splits.of(table))
+        assert (loaded.fingerprint, loaded.notes) == (from_file.fingerprint, from_file.notes)
+        assert loaded.where("test", 0).startswith("train, row ")
+
+
+def test_objects_of_several_kinds_are_splits_of_one_run() -> None:
+    splits = Splits.of(PAIRS, test=pd.DataFrame(PAIRS[:3]))
+    loaded = Data().load(["source"], {"source": str, "target": str}, splits)
+    assert loaded.named().keys() == {"train", "validation", "test"}
+    assert loaded.sources["test"] == "DataFrame"
+    assert any("are also in train" in note for note in loaded.notes)
+
+
+def test_rows_to_score_need_no_rows_to_train_on() -> None:
+    loaded = Data(limit=5).load(["source"], {"target": str}, Splits.of(test=PAIRS[:3]))
+    assert loaded.named().keys() == {"test"}
+    assert loaded.hashes.keys() == {"test"}
+
+
+def test_splits_of_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="needs the rows of train, validation or test"):
+        Splits.of()
+    with pytest.raises(ValueError, match=r"^test, row 2: target is empty"):
+        Data().load(["source"], {"target": str}, Splits.of(test=[PAIRS[0], {"source": "a"}]))

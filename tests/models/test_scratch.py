@@ -10,12 +10,13 @@ import torch
 
 from finetune.decoding import Decoding
 from finetune.generation import generate
-from finetune.models import Loaded, Pretrained, Scratch
+from finetune.models import Pretrained, Scratch
+from finetune.models.ready import ReadyModel
 from tests.conftest import tokenizer
 from tests.models.checkpoints import CONFIGS, IDS, TEXTS, logits
 
 
-def scratch(architecture: str, **config: Any) -> Loaded:
+def scratch(architecture: str, **config: Any) -> ReadyModel:
     return Scratch(architecture, CONFIGS[architecture] | config, vocab_size=400).load(TEXTS)
 
 

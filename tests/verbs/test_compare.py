@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 
 import pytest
 
-from finetune import compare
+from finetune import (
+    Arm,
+    Completion,
+    Data,
+    Decoding,
+    Partial,
+    Pretrained,
+    Recipe,
+    Run,
+    Splits,
+    Study,
+    Training,
+    compare,
+)
 from tests.conftest import build, tokenizer
 
 STUDY = '''"""A study of a test's own."""
@@ -187,3 +201,40 @@ def test_a_mistake_in_one_arm_stops_before_anything_runs(study: Path) -> None:
     with pytest.raises(ValueError, match="bloks"):
         compare(["mine"], seeds=[0])
     assert not (study / "runs").exists()
+
+
+def test_recipes_at_hand_are_compared_in_this_process_on_rows_at_hand(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"source": f"say {i}", "target": f"{i}"} for i in range(120)]
+    recipe = Recipe(
+        Pretrained("base"),
+        Completion(max_prompt_tokens=16, max_completion_tokens=8),
+        Data(test_fraction=0.2),
+        training=Training(max_steps=2, per_device_train_batch_size=8),
+        decoding=Decoding(max_new_tokens=3),
+    )
+    recipes = [recipe, replace(recipe, method=Partial("norms"))]
+    table = compare(recipes, seeds=[0], splits=Splits.of(train=rows))
+    assert {"recipe 1, Full", "recipe 2, Partial"} < {row.name for row in table}
+    assert "2 runs, 2 to do" in capsys.readouterr().out
+    again = Study(
+        recipe.data,
+        {"all": Arm(recipe.model), "norms": Arm(recipe.model, Partial("norms"))},
+        recipe.task,
+        recipe.training,
+        recipe.decoding,
+    )
+    table = compare(again, seeds=[0], splits=Splits.of(train=rows))
+    assert {"all", "norms"} < {row.name for row in table}
+    assert "2 runs, 0 to do" in capsys.readouterr().out
+    folders = sorted((study / "runs" / "unnamed").glob("*/seed-0"))
+    assert len(folders) == 2
+    compare([Run.read(folder) for folder in folders])
+    assert "2 runs, 0 to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", [1, Training(), ["mine/full", 2], {"full": "mine/full"}])
+def test_what_cannot_be_compared_is_refused(study: Path, wrong: object) -> None:
+    with pytest.raises(ValueError, match="compare takes recipes, studies and finished runs, not"):
+        compare(wrong)  # type: ignore[arg-type]

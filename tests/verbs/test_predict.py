@@ -91,7 +91,9 @@ def test_the_planted_word_weighs_most_in_whichever_column_it_stands(planted: Run
 
 def test_a_weight_is_what_predict_says_of_the_text_without_the_word(planted: Run) -> None:
     title, body = "the quick fox", "jumps over you today"
-    (said,) = predict(str(planted.folder), [{"title": title, "body": body}], 3, explain=True)
+    (said,) = predict(
+        str(planted.folder), [{"title": title, "body": body}], batch_size=3, explain=True
+    )
     assert said["read"] == len(said["text"])
     without = [
         {"title": title, "body": body},
@@ -101,7 +103,9 @@ def test_a_weight_is_what_predict_says_of_the_text_without_the_word(planted: Run
           for word in body.split()),
     ]  # fmt: skip
     label = said["label"]
-    chances = [one["probabilities"][label] for one in predict(str(planted.folder), without, 3)]
+    chances = [
+        one["probabilities"][label] for one in predict(str(planted.folder), without, batch_size=3)
+    ]
     odds = torch.tensor(chances, dtype=torch.float64).logit()
     assert weights(said, label) == pytest.approx((odds[0] - odds[1:]).tolist(), abs=0.02)
     assert max(weights(said, label)) > 1

@@ -6,16 +6,18 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, TrainerCallback
 
+import finetune
 from finetune import (
     Completion,
     Data,
@@ -28,15 +30,19 @@ from finetune import (
     PromptTuning,
     Recipe,
     Run,
+    Score,
     Scratch,
+    Splits,
     Training,
+    plan,
     run,
 )
 from finetune.evaluation.evaluate import evaluate
 from finetune.methods import Method
 from finetune.prepare import prepare
-from finetune.runs import is_finished, open_saved
+from finetune.runs import is_finished, open_saved, runs_below
 from finetune.training.trainer import FinetuneTrainer
+from finetune.verbs.evaluate import evaluate_runs
 from finetune.verbs.run import _whole
 from tests.conftest import WORDS, build, kill, tokenizer, weights
 
@@ -186,7 +192,7 @@ def test_a_run_is_given_as_it_was_made_and_its_recipe_is_not_read_back(
 
     monkeypatch.setattr(Recipe, "from_dict", unknown)
     result = run(recipe)
-    assert result.recipe is recipe
+    assert result.recipe == recipe
     monkeypatch.undo()
     assert result == Run.read(result.folder)
     saved = result.load()
@@ -426,3 +432,125 @@ def test_a_model_that_is_put_together_again_is_scored_by_its_run(recipe: Recipe)
     before = evaluate(prepared, "validation", trainer.accelerator)
     whole = _whole(prepared, trainer)
     assert evaluate(whole, "validation", trainer.accelerator).quality == before.quality
+
+
+# ------------------------------------------------------------------------------ objects at hand
+
+PAIRS = [{"source": f"{a} {b}", "target": b} for a in WORDS[:8] for b in WORDS[:8]]
+
+
+@pytest.fixture
+def of_objects(recipe: Recipe) -> Recipe:
+    """The recipe without data, whose run takes two steps."""
+    training = replace(recipe.training, max_steps=2, save_total_limit=None)
+    return replace(recipe, data=Data(test_fraction=0.2), training=training)
+
+
+@pytest.mark.parametrize("kind", ["gpt2"], indirect=True)
+def test_objects_and_a_file_of_the_same_rows_are_the_same_run(
+    recipe: Recipe, of_objects: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(of_objects, splits=Splits.of(PAIRS))
+    from_file = replace(recipe, training=of_objects.training)
+    capsys.readouterr()
+    assert run(from_file).metrics == result.metrics
+    assert capsys.readouterr().out == f"{result.folder} is finished already\n"
+    assert not Run.read(result.folder).recipe.data.names_rows
+    assert "rows of a Python program" in (result.model_folder / "README.md").read_text()
+    with pytest.raises(ValueError, match=r"evaluate\(run, splits=Splits\.of\(test=\.\.\.\)\)"):
+        finetune.evaluate(result)
+    again = finetune.evaluate(result, splits=Splits.of(PAIRS))
+    assert again.quality["loss"]["value"] == pytest.approx(
+        result.metrics["quality"]["loss"]["value"]
+    )
+    assert len(again.predictions) == len(result.predictions)
+    with pytest.warns(UserWarning, match="these are not the run's own test data"):
+        other = finetune.evaluate(result, splits=Splits.of(test=PAIRS[:3]))
+    assert len(other.predictions) == 3
+    (from_disk,) = evaluate_runs([str(result.folder)], overrides=["--data.test", recipe.data.train])
+    assert len(from_disk.predictions) == len(PAIRS)
+
+
+@pytest.mark.parametrize("kind", ["gpt2"], indirect=True)
+def test_a_recipe_without_rows_is_refused_before_anything_is_loaded(of_objects: Recipe) -> None:
+    broken = replace(of_objects, model=Pretrained("no/such/model"))
+    for verb in (run, plan):
+        with pytest.raises(ValueError, match=r"names no rows; give files.*splits=Splits\.of"):
+            verb(broken)
+    with pytest.raises(ValueError, match="there are only rows to score"):
+        run(of_objects, splits=Splits.of(test=PAIRS))
+
+
+class Steps(TrainerCallback):
+    """Counts steps, those of all runs."""
+
+    steps: ClassVar[list[int]] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.steps.append(state.global_step)
+
+
+@pytest.mark.parametrize("kind", ["gpt2"], indirect=True)
+def test_callbacks_are_called_as_objects_and_as_classes(of_objects: Recipe, tmp_path: Path) -> None:
+    Steps.steps.clear()
+    run(of_objects, splits=Splits.of(PAIRS), callbacks=[Steps()])
+    assert Steps.steps == [1, 2]
+    run(elsewhere(of_objects, tmp_path / "b"), splits=Splits.of(PAIRS), callbacks=[Steps])
+    assert Steps.steps == [1, 2, 1, 2]
+    with pytest.raises(ValueError, match=r"callbacks: <class 'str'> is no transformers\.Trainer"):
+        run(of_objects, splits=Splits.of(PAIRS), callbacks=[str])  # type: ignore[list-item]  # wrong
+
+
+@dataclass(frozen=True)
+class Echoes(Score):
+    """The percentage of predictions that begin as their input does."""
+
+    name: str = "echoes"
+    higher_is_better = True
+
+    def of_record(self, record: Mapping[str, Any]) -> list[float]:
+        return [float(record["prediction"][:1] == record["input"][:1]), 1.0]
+
+    def value(self, totals: Sequence[float]) -> float:
+        return 100 * totals[0] / totals[1]
+
+
+@pytest.mark.parametrize("kind", ["gpt2"], indirect=True)
+def test_metrics_of_a_run_are_added_to_those_of_its_recipe(of_objects: Recipe) -> None:
+    result = run(of_objects, splits=Splits.of(PAIRS), metrics=[Echoes()])
+    assert result.recipe.metrics == (Echoes(),)
+    assert "echoes" in result.metrics["quality"]
+
+
+@pytest.mark.parametrize("kind", ["gpt2"], indirect=True)
+def test_unnamed_recipes_have_folders_of_their_own_with_a_folder_for_each_seed(
+    of_objects: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    training = replace(of_objects.training, output_dir=None, max_steps=1)
+    unnamed = replace(of_objects, name="", training=training)
+    seeded = replace(unnamed, training=replace(training, seed=1))
+    other = replace(unnamed, training=replace(training, learning_rate=0.5))
+    first, second, third = (
+        run(recipe, splits=Splits.of(PAIRS)) for recipe in (unnamed, seeded, other)
+    )
+    assert first.folder.parent.parent == Path("runs/unnamed")
+    assert second.folder == first.folder.with_name("seed-1")
+    assert third.folder.parent not in (first.folder.parent, tmp_path)
+    assert runs_below(Path("runs")) == sorted([first.folder, second.folder, third.folder])
+    again = run(first.folder / "recipe.json", splits=Splits.of(PAIRS))
+    assert again.folder == first.folder
+    changed = replace(again.recipe, training=other.training)
+    assert run(changed, splits=Splits.of(PAIRS)).folder == third.folder
+
+
+def test_a_recipe_is_run_by_its_name_or_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from finetune import *\n"
+        "recipe = Recipe(Pretrained('tiny-gpt2'), LanguageModeling(block_size=16),\n"
+        f"    training=Training(output_dir={str(tmp_path / 'run')!r}, max_steps=1))\n"
+    )
+    splits = Splits.of([{"text": " ".join(WORDS)}] * 3, validation=[{"text": " ".join(WORDS)}])
+    assert run(file, splits=splits).folder == tmp_path / "run"
+    assert plan("quickstart/gpt2_full").recipe.name == "quickstart/gpt2_full"
