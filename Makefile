@@ -14,6 +14,7 @@
 ## make test-peers TRANSFORMERS=<checkout of the installed version's tag>
 ##     transformers' own common tests over the LSTM family; not part of `make test`
 ## make check      ruff and mypy
+## make docs       the API reference, from the docstrings: docs/build/finetune.html
 ## make test-versions   the tests with the oldest and with the newest versions of pyproject.toml
 ##     in .venv-oldest and .venv-newest; PYTHON_OLDEST and PYTHON_NEWEST name their Pythons
 ##
@@ -29,7 +30,7 @@ $(error RECIPE is missing: make $(firstword $(MAKECMDGOALS)) RECIPE=quickstart/g
 endif
 endif
 
-.PHONY: help finetune compare plan list install test test-peers test-versions check
+.PHONY: help finetune compare plan list install test test-peers test-versions check docs
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -55,6 +56,10 @@ check: $(INSTALLED)
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+
+docs: $(INSTALLED)
+	.venv/bin/python docs/api.py docs/build
+	@echo "open docs/build/finetune.html"
 
 test-versions:
 	$(PYTHON) tests/versions.py $(ARGS)

@@ -1,6 +1,6 @@
-"""One pipeline, every way to fine-tune, compared fairly.
+"""Fine-tunes models of Hugging Face Transformers with many methods, and compares the results.
 
-The public names are resolved on first use (PEP 562), so that `import finetune` imports no torch.
+The public names are imported on first use (PEP 562), so that `import finetune` imports no torch.
 """
 
 from importlib import import_module

@@ -14,7 +14,7 @@ def continues(tag: str, before: str) -> bool:
 
 
 def repaired(tags: Sequence[str]) -> list[str]:
-    """The tags, in which each I- that continues no entity is replaced by B-."""
+    """The tags, with B- in place of each I- that continues no entity."""
     pairs = zip([OUTSIDE, *tags], tags, strict=False)
     return [
         f"B-{tag[2:]}" if tag.startswith("I-") and not continues(tag, before) else tag
@@ -23,9 +23,15 @@ def repaired(tags: Sequence[str]) -> list[str]:
 
 
 def entities(tags: Sequence[str]) -> list[tuple[str, int, int]]:
-    """The type of each entity, and the indices of its first and last word.
+    """Finds the entities of a sentence.
 
     An I- that continues no entity begins one. Tags of other schemes are ignored.
+
+    Args:
+        tags: the BIO tag of each word.
+
+    Returns:
+        The type of each entity, and the indices of its first and last word.
     """
     spans: list[tuple[str, int, int]] = []
     for word, tag in enumerate(repaired(tags)):

@@ -35,16 +35,22 @@ VERBS = {
     "tag": "predict",
     "upload": "push",
 }
-"""What a verb is called elsewhere, and what it is called here."""
-
+"""The names that other tools give to a verb, and its name here."""
 
 OPENS_RUNS = ("run", "plan", "compare", "evaluate", "generate", "predict", "merge", "push")
-"""Verbs that may meet a run with code of its user's own."""
+"""Verbs that may open a run whose recipe has code of its own."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0: done; 1: training diverged, and 2: the user's mistake, each in one line; 130: interrupted.
-    Ours: a traceback."""
+    """Runs one command.
+
+    Args:
+        argv: The words of the command, without the program's name. None: those of this process.
+
+    Returns:
+        The exit code. 0: done. 1: training diverged. 2: a mistake of the user. 130: interrupted.
+        Codes 1 and 2 come with one line on standard error. A mistake of ours is a traceback.
+    """
     try:
         arguments = _read(list(sys.argv[1:] if argv is None else argv))
         with trusting(arguments.trust_remote_code):
@@ -58,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Diverged as error:
         return _failed(error, 1)
     except (ValueError, OSError) as error:
-        if not _is_users(error):
+        if not _is_users(error) and own_place(error) is None:
             raise
         return _failed(error, 2)
     except Exception as error:
@@ -70,10 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _failed(error: Exception, code: int) -> int:
-    """Says what the error says; gives the exit code."""
+    """Prints the message of an error, and returns the exit code."""
     if os.environ.get("LOCAL_RANK", "0") != "0":
-        # The first of several processes has mostly met the same error. It says so, and its
-        # launcher then ends this one.
+        # The first process usually has the same error. It prints it, and the launcher then ends
+        # this process.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(code))
         time.sleep(30)
     print(f"finetune: {error}", file=sys.stderr)
@@ -81,7 +87,7 @@ def _failed(error: Exception, code: int) -> int:
 
 
 def _is_users(error: BaseException) -> bool:
-    """Whether the error was raised by a check of ours, not inside a library or by a bug there."""
+    """Whether a check of this package raised the error, and not a library."""
     if isinstance(error, OSError):
         return True
     trace = error.__traceback__
@@ -92,14 +98,14 @@ def _is_users(error: BaseException) -> bool:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A mistake is a ValueError: one line, without the usage."""
+    """A parser that raises a ValueError of one line for a mistake, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{self.prog.removeprefix('finetune ')}: {message}")
 
     @property
     def usage_of_own(self) -> dict[str, str]:
-        """What the verb takes besides settings of a recipe, each with its help."""
+        """The arguments of the verb itself, without settings of a recipe, each with its help."""
         return {
             " ".join([*action.option_strings[-1:], *_words(action)]): str(action.help)
             for action in self._actions
@@ -111,7 +117,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _words(action: argparse.Action) -> list[str]:
-    """The placeholder of what an argument takes; empty for a switch."""
+    """The placeholder for the value of an argument. Empty for a switch."""
     if action.nargs == 0:
         return []
     metavar = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
@@ -119,7 +125,7 @@ def _words(action: argparse.Action) -> list[str]:
 
 
 class _Setting(argparse.Action):
-    """Collects a setting and its values, as typed, for whoever knows the recipe."""
+    """Collects a setting and its values as they were typed; the recipe's classes parse them."""
 
     def __call__(
         self,
@@ -137,11 +143,11 @@ class _Setting(argparse.Action):
 
 
 def _read(words: list[str]) -> argparse.Namespace:
-    """The verb, what it works on, its options, and `settings`: those of the recipe.
+    """Parses the words of a command: the verb, its arguments, and the settings of the recipe.
 
-    Options may stand anywhere. An option takes as many words as its type says: none for true or
-    false, all up to the next option for a list, else one. Every other word is what the verb works
-    on, in this order.
+    Options may stand anywhere. The type of an option decides how many words it takes: none if it is
+    true or false, all words up to the next option if it is a list, else one. All other words are
+    the positional arguments of the verb, in their order.
     """
     from finetune.overrides import is_option, key, long_names, nearest, unknown
 
@@ -168,7 +174,7 @@ def _read(words: list[str]) -> argparse.Namespace:
     own = [flag for flag in verb.flags if flag not in ("-h", "--help", "--help-all")]
     known = _settings(verb.get_default("takes"), words[:end]) if foreign else {}
     for flag in foreign:
-        # A recipe may have keys of its own (model.config), which only its reader knows.
+        # A recipe may have settings (model.config) that are known only when it has been read.
         own_is_meant = "." not in flag and nearest(flag, own) is not None
         if flag not in known and (own_is_meant or verb.get_default("takes") != "recipe"):
             raise ValueError(unknown(flag, [*own, *known]))
@@ -189,7 +195,7 @@ def _no_verb(name: str, verbs: Sequence[str]) -> str:
 
 
 def _settings(takes: str | None, words: Sequence[str]) -> Mapping[str, int | str]:
-    """The settings that a verb passes on: those of a recipe, of decoding, or none."""
+    """The settings that a verb accepts: those of a recipe, those of decoding, or none."""
     from finetune.overrides import check_switches, flags_of, settings
 
     if takes is None:
@@ -217,7 +223,7 @@ def _whole(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a whole number; it takes all words up to the next option"
+            f"{text!r} is not a whole number; the option takes all words up to the next option"
         ) from None
 
 
@@ -225,7 +231,7 @@ Act = Callable[[argparse.Namespace], None]
 
 
 def _parser() -> tuple[_Parser, Mapping[str, _Parser]]:
-    """The command line's parser, for its help, and the parser of each verb."""
+    """The parser of the whole command line, and the parser of each verb."""
     from finetune.overrides import ALIASES
 
     parser = _Parser(
@@ -260,96 +266,132 @@ def _parser() -> tuple[_Parser, Mapping[str, _Parser]]:
             added.add_argument(
                 "--trust-remote-code",
                 action="store_true",
-                help="run the code that came with a run or model, whose author you trust",
+                help="run the code that came with a run or model; only if you trust its author",
             )
         return added
 
-    verb("list", _list, "the recipes within reach")
-    added = verb("copy", _copy, "a study or a recipe of your own to edit")
+    verb("list", _list, "list the studies and their arms")
+    added = verb("copy", _copy, "copy a study or an arm, for you to edit")
     added.add_argument("what", metavar="WHAT", help="a study, or study/arm")
-    added.add_argument("to", metavar="TO", type=Path, help="a new folder, or for an arm FILE.py")
-    added = verb("runs", _runs, "what is on disk, with its scores")
+    added.add_argument(
+        "to",
+        metavar="TO",
+        type=Path,
+        help="the new folder of a study, or the new .py file of an arm",
+    )
+    added = verb("runs", _runs, "list the runs on disk, with their scores")
     added.add_argument("folder", type=Path, nargs="?", default=Path("runs"))
-    recipe = "study/arm, or the path of a recipe's file"
+    recipe = "study/arm, or the .py file of a recipe"
     for name, act, text in (
-        ("plan", _plan, "everything short of training"),
-        ("run", _run, "train, evaluate, write the run folder"),
+        ("plan", _plan, "check and show everything that a run needs, without training"),
+        ("run", _run, "train, evaluate and write the run folder"),
     ):
         added = verb(name, act, text, takes="recipe", own_help=True)
         added.set_defaults(aliases=tuple(ALIASES))
         added.add_argument("recipe", nargs="?", help=recipe)
         added.add_argument(
-            "--from", dest="file", type=Path, metavar="FILE", help="a run's recipe.json, in place"
+            "--from",
+            dest="file",
+            type=Path,
+            metavar="FILE",
+            help="the recipe.json of a run, instead of RECIPE",
         )
-    text = "run what is missing, then one table"
+    text = "run every recipe with every seed, and print one table"
     added = verb("compare", _compare, text, takes="recipe", own_help=True)
     added.set_defaults(aliases=tuple(alias for alias in ALIASES if alias != "--seed"))
-    added.add_argument("recipes", nargs="*", help="studies, recipes, and folders of finished runs")
+    added.add_argument("recipes", nargs="*", help="studies, recipes, or folders of finished runs")
     added.add_argument(
-        "--seeds", type=_whole, nargs="+", default=[0, 1, 2], help="of each recipe a run by each"
+        "--seeds",
+        type=_whole,
+        nargs="+",
+        default=[0, 1, 2],
+        help="the seeds of each recipe (default: 0 1 2)",
     )
-    added.add_argument("--output", type=Path, help="the folder of the runs and the table")
+    added.add_argument("--output", type=Path, help="the folder for the runs and the table")
     added = verb(
         "evaluate",
         _evaluate,
-        "a finished run's scores, or its loss by available context",
+        "score a finished run again, or its loss by context length",
         takes="recipe",
     )
-    added.epilog = "settings of the recipe's data, task and decoding, e.g. --data.test other.txt"
-    added.add_argument("runs", metavar="RUN", nargs="+", help="a run's folder, or its Hub id")
+    added.set_defaults(aliases=("--data",))
+    added.epilog = "Settings of the data, task and decoding may follow: --data other.csv"
+    added.add_argument("runs", metavar="RUN", nargs="+", help="the folder or Hub id of a run")
     added.add_argument(
-        "--split", choices=("train", "validation", "test"), help="else test, or validation"
+        "--split",
+        choices=("train", "validation", "test"),
+        help="the split to score (default: test, or validation if there is no test)",
     )
     added.add_argument(
         "--context",
         type=_whole,
         nargs="+",
         metavar="TOKENS",
-        help="nats a token, predicted from so many tokens alone",
+        help="print the loss where a token is predicted from its last TOKENS tokens alone",
     )
-    added.add_argument("--positions", type=_count, help="tokens predicted at each context; 4096")
     added.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="for context.json, context.md and context.svg"
+        "--positions", type=_count, help="tokens to predict at each context (default: 4096)"
+    )
+    added.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for context.json, context.md and context.svg",
     )
     added = verb(
         "generate",
         _generate,
-        "text from a run, a model folder or a Hub id",
+        "write text with a run, a model folder or a Hub id",
         takes="decoding",
         own_help=True,
     )
-    added.add_argument("model", nargs="?", help="a run's folder, a model's, or a Hub id")
+    added.add_argument("model", nargs="?", help="the folder of a run or model, or a Hub id")
     _add_texts(added, "PROMPT")
     added.add_argument("--prompt", nargs="+", default=[], help="one or more prompts")
-    added.add_argument("--raw", action="store_true", help="leave out the recipe's prompt template")
-    added = verb("predict", _predict, "labels of texts, from a run, a model folder or a Hub id")
-    added.add_argument("model", metavar="RUN", help="a run's folder, a model's, or a Hub id")
+    added.add_argument(
+        "--raw", action="store_true", help="do not put the prompt into the template of the recipe"
+    )
+    added = verb("predict", _predict, "label texts with a run, a model folder or a Hub id")
+    added.add_argument("model", metavar="RUN", help="the folder of a run or model, or a Hub id")
     _add_texts(added, "TEXT")
     added.add_argument(
-        "--explain", action="store_true", help="marks the words a label hangs on, and weighs them"
+        "--explain",
+        action="store_true",
+        help="mark the words that decide a label, with their weights",
     )
-    added = verb("merge", _merge, "an adapter folded into its model, proven equal")
-    added.add_argument("model", metavar="RUN", help="a run's folder, an adapter's, or a Hub id")
-    added.add_argument("folder", metavar="OUT", type=Path, help="where the checkpoint goes")
-    added = verb("push", _push, "a finished run to the Hub, with its card")
-    added.add_argument("run", help="a run's folder, such as runs/study/arm")
-    added.add_argument("repo", help="the repository: OWNER/NAME")
-    added.add_argument("--public", action="store_true", help="a new repository is private without")
+    added = verb(
+        "merge", _merge, "fold an adapter into its base model, and check that both write the same"
+    )
+    added.add_argument("model", metavar="RUN", help="the folder of a run or adapter, or a Hub id")
+    added.add_argument("folder", metavar="OUT", type=Path, help="the new folder of the checkpoint")
+    added = verb("push", _push, "push a finished run to the Hub, with its model card")
+    added.add_argument("run", help="the folder of a run, such as runs/study/arm")
+    added.add_argument("repo", help="the repository, OWNER/NAME")
+    added.add_argument(
+        "--public", action="store_true", help="make a new repository public (default: private)"
+    )
     choices: Mapping[str, _Parser] = verbs.choices
     return parser, choices
 
 
 def _add_texts(verb: _Parser, metavar: str) -> None:
-    """What `generate` and `predict` read, and where they write."""
+    """Adds the arguments that `generate` and `predict` share: their input and output."""
     verb.add_argument(
-        "texts", nargs="*", default=[], metavar=metavar, help="texts; without, standard input"
+        "texts", nargs="*", default=[], metavar=metavar, help="texts (default: standard input)"
     )
     verb.add_argument(
-        "--file", metavar="FILE", help="texts: a line each, or a row each in any format of training"
+        "--file",
+        metavar="FILE",
+        help="a file with one text on each line, or with rows as for training",
     )
-    verb.add_argument("--output", type=Path, help="JSONL is written here, not to the terminal")
     verb.add_argument(
-        "--batch-size", type=_count, default=16, help="texts at once; changes no answer"
+        "--output", type=Path, help="file for the answers as JSONL (default: the terminal)"
+    )
+    verb.add_argument(
+        "--batch-size",
+        type=_count,
+        default=16,
+        help="texts in one batch (default: 16); it changes no answer",
     )
 
 
@@ -388,7 +430,7 @@ def _runs(arguments: argparse.Namespace) -> None:
 
 
 def _loaded(arguments: argparse.Namespace) -> Recipe | None:
-    """The recipe that the command names, with its settings; None: its help was asked for."""
+    """The recipe that the command names, with its settings. None: the user asked for help."""
     if (arguments.recipe is None) == (arguments.file is None):
         if arguments.help or arguments.help_all:
             _help(arguments, [])
@@ -414,7 +456,7 @@ def _loaded(arguments: argparse.Namespace) -> Recipe | None:
 
 
 def _help(arguments: argparse.Namespace, recipes: Sequence[Recipe]) -> None:
-    """Prints the help of run, plan or compare, with the values of these recipes."""
+    """Prints the help of run, plan or compare, with the values that these recipes have."""
     from finetune.short_help import every_setting, of_recipes
 
     if arguments.help_all:
@@ -426,7 +468,11 @@ def _help(arguments: argparse.Namespace, recipes: Sequence[Recipe]) -> None:
 
 
 def _check_flags(arguments: argparse.Namespace) -> None:
-    """Raises: ValueError for a setting that no recipe has, where none is named."""
+    """Checks the settings of a command that names no recipe.
+
+    Raises:
+        ValueError: No recipe has such a setting.
+    """
     from finetune.overrides import grouped, key, settings, unknown
 
     for words in grouped(arguments.settings):
@@ -531,7 +577,7 @@ def _generate(arguments: argparse.Namespace) -> None:
 
 
 def _decoding_help(arguments: argparse.Namespace, default: Decoding | None) -> None:
-    """Prints the help of generate, with the settings of the model that is named."""
+    """Prints the help of generate, with the settings of the model if one is named."""
     from finetune.decoding import Decoding
     from finetune.overrides import show
     from finetune.short_help import of_decoding
@@ -546,7 +592,7 @@ def _decoding_help(arguments: argparse.Namespace, default: Decoding | None) -> N
 
 
 def _shown(prompt: str, completions: Sequence[str]) -> str:
-    """A prompt and its texts, as a terminal shows them among others."""
+    """A prompt and its texts, for a terminal that shows several of them."""
     lines = [f"> {line}" for line in prompt.strip().splitlines()]
     if len(completions) == 1:
         return "\n".join([*lines, *completions])

@@ -1,4 +1,4 @@
-"""Combinations that are refused: the condition, the reason and what to do, a table a moment."""
+"""Combinations of settings that are refused, in one table for each moment of a run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from finetune.methods import Full, Partial, PrefixTuning
 from finetune.models import Scratch
 from finetune.models.loaded import Unloaded
+from finetune.user_code import is_own
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -20,49 +21,54 @@ Subject = TypeVar("Subject")
 
 
 class Refusal(NamedTuple, Generic[Subject]):
+    """A combination of settings that is refused, and the two halves of its error message."""
+
     condition: Callable[[Subject], bool]
+    """Whether the combination is there."""
     reason: str
-    """`{model}`, `{method}`, `{task}`, `{training}` and `{args}` stand for those of the run."""
+    """Why it is refused. `{model}`, `{method}`, `{task}`, `{training}` and `{args}` are replaced by
+    those of the run."""
     instead: str
+    """What to do instead, with the same replacements."""
 
 
 FIRST_FULL = (
-    "use Full; or train it with Full first, then {method} on Pretrained(the folder model/ of that "
-    "run)"
+    "use Full; or train the model with Full first, then use {method} with Pretrained(FOLDER) on "
+    "the folder model/ of that run"
 )
 PLAIN_DATA_PARALLEL = "launch with examples/accelerate/ddp.yaml"
 
 RECIPES: tuple[Refusal[Recipe], ...] = (
     Refusal(
         lambda recipe: isinstance(recipe.model, Unloaded),
-        "the run trained a {model.architecture} in the memory of a Python program, which "
-        "recipe.json does not hold",
-        "in Python, run(replace(recipe, model=Loaded(model, tokenizer)))",
+        "the run trained a {model.architecture} object of a Python program, which recipe.json does "
+        "not hold",
+        "in Python, call run(replace(recipe, model=Loaded(model, tokenizer)))",
     ),
     Refusal(
         lambda recipe: isinstance(recipe.model, Scratch) and isinstance(recipe.method, Partial),
-        "method {method} keeps the weights that it does not select as a checkpoint holds them, and "
-        "a model from scratch has none",
+        "method {method} keeps all other weights as they are in a checkpoint, and a model from "
+        "scratch has no checkpoint",
         FIRST_FULL,
     ),
     Refusal(
         lambda recipe: isinstance(recipe.model, Scratch) and not isinstance(recipe.method, Full),
-        "method {method} saves only what it adds to a base model, and a model from scratch has "
-        "none",
+        "method {method} saves an adapter for a base model, and a model from scratch has no base "
+        "model",
         FIRST_FULL,
     ),
     Refusal(
         lambda recipe: (
             isinstance(recipe.method, PrefixTuning) and recipe.training.checkpoints_activations
         ),
-        "training.gradient_checkpointing cannot be used with PrefixTuning: a prefix travels in the "
-        "cache, which checkpointing switches off",
+        "training.gradient_checkpointing cannot be used with PrefixTuning: the prefix is in the "
+        "key-value cache, which checkpointing switches off",
         "leave it out, or use another method",
     ),
     Refusal(
         lambda recipe: recipe.task.carries_state and recipe.training.checkpoints_activations,
-        "training.gradient_checkpointing cannot be used with task.consecutive: computed again, a "
-        "block would not find its state",
+        "training.gradient_checkpointing cannot be used with task.consecutive: when a block is "
+        "recomputed, the state before it is gone",
         "leave one of them out",
     ),
     Refusal(
@@ -70,19 +76,19 @@ RECIPES: tuple[Refusal[Recipe], ...] = (
             recipe.task.carries_state and recipe.training.train_sampling_strategy != "random"
         ),
         "training.train_sampling_strategy {training.train_sampling_strategy} cannot be used with "
-        "task.consecutive: consecutive blocks have an order",
+        "task.consecutive, which keeps the blocks in their order",
         "leave it out",
     ),
     Refusal(
         lambda recipe: recipe.task.carries_state and recipe.training.auto_find_batch_size,
-        "training.auto_find_batch_size True cannot be used with task.consecutive: each row of the "
-        "batch is a stream",
+        "training.auto_find_batch_size cannot be used with task.consecutive: each row of the batch "
+        "is a stream of text, so the batch size must stay the same",
         "set training.per_device_train_batch_size",
     ),
     Refusal(
         lambda recipe: recipe.task.carries_state and recipe.training.ignore_data_skip,
-        "training.ignore_data_skip True cannot be used with task.consecutive: a resumed run goes "
-        "on where its state is",
+        "training.ignore_data_skip cannot be used with task.consecutive: a resumed run must "
+        "continue at the block that its state belongs to",
         "leave it out",
     ),
 )
@@ -94,7 +100,7 @@ METHODS: tuple[Refusal[tuple[Recipe, Objective]], ...] = (
             both[1].methods is not None
             and both[1].methods.isdisjoint(cls.__name__ for cls in type(both[0].method).__mro__)
         ),
-        "{task} trains a model's own weights: method {method} cannot be used with it",
+        "{task} pre-trains the weights of the model, and method {method} cannot be used with it",
         "use Full or Partial",
     ),
 )
@@ -107,32 +113,44 @@ def _lacks_base(prepared: Prepared) -> bool:
     return isinstance(prepared.model, PeftModel) and not prepared.recipe.model.is_on_disk
 
 
+def _adapts_own_output(prepared: Prepared) -> bool:
+    from peft import PeftModel
+
+    return isinstance(prepared.model, PeftModel) and is_own(type(prepared.objective))
+
+
 ARGUMENTS: tuple[Refusal[Prepared], ...] = (
     Refusal(
         _lacks_base,
-        "method {method} saves only what it adds to a base model, and there is no checkpoint with "
-        "the weights of the model of Loaded, from which that could be loaded again",
-        "save both with model.save_pretrained(FOLDER) and tokenizer.save_pretrained(FOLDER), and "
-        "write Pretrained(FOLDER)",
+        "method {method} saves an adapter for a base model, and no checkpoint holds the weights of "
+        "the model in Loaded",
+        "save it and its tokenizer with model.save_pretrained(FOLDER) and "
+        "tokenizer.save_pretrained(FOLDER), and write Pretrained(FOLDER)",
     ),
     Refusal(
         lambda prepared: (
             prepared.encoded["train"].drawn is not None
             and prepared.args.dataloader_persistent_workers
         ),
-        "training.dataloader_persistent_workers: workers that outlive an epoch would draw the same "
-        "again; {task} draws anew",
+        "training.dataloader_persistent_workers cannot be used with {task}, which draws new random "
+        "tokens for each epoch: persistent workers would draw the same ones again",
         "leave it out",
     ),
     Refusal(
+        _adapts_own_output,
+        "method {method} cannot be used with {task}: the output is a class of your own, and an "
+        "adapter does not say how to open its base with it",
+        "use Full or Partial",
+    ),
+    Refusal(
         lambda prepared: prepared.args.n_gpu > 1 and prepared.encoded["train"].consecutive,
-        "task.consecutive with {args.n_gpu} GPUs in one process",
-        "start one for each, torchrun --nproc_per_node {args.n_gpu}",
+        "task.consecutive cannot use {args.n_gpu} GPUs in one process",
+        "start one process for each GPU with torchrun --nproc_per_node {args.n_gpu}",
     ),
     Refusal(
         lambda prepared: prepared.args.n_gpu > 1 and len(prepared.objective.weights) > 1,
-        "{task} with {args.n_gpu} GPUs in one process",
-        "start one for each, torchrun --nproc_per_node {args.n_gpu}",
+        "{task} cannot use {args.n_gpu} GPUs in one process",
+        "start one process for each GPU with torchrun --nproc_per_node {args.n_gpu}",
     ),
     Refusal(
         lambda prepared: (
@@ -140,7 +158,7 @@ ARGUMENTS: tuple[Refusal[Prepared], ...] = (
             and prepared.args.train_sampling_strategy != "random"
         ),
         "training.train_sampling_strategy {args.train_sampling_strategy} cannot be used with "
-        "task.imbalance resample, which draws the rows itself",
+        "task.imbalance resample, which samples the rows itself",
         "leave one of them out",
     ),
 )
@@ -162,39 +180,50 @@ def _embeds_prompt(prepared: Prepared) -> bool:
 FSDP: tuple[Refusal[Prepared], ...] = (
     Refusal(
         _shares_generator,
-        "FSDP cannot spread a generator and a discriminator that share an embedding",
+        "FSDP cannot shard a generator and a discriminator that share their embeddings",
         PLAIN_DATA_PARALLEL,
     ),
     Refusal(
         lambda prepared: bool(prepared.model.config.is_encoder_decoder),
-        "FSDP cannot spread an encoder-decoder whose encoder and decoder share an embedding",
+        "FSDP cannot shard an encoder-decoder whose encoder and decoder share their embeddings",
         PLAIN_DATA_PARALLEL,
     ),
     Refusal(
         _embeds_prompt,
-        "FSDP cannot spread {method}, which embeds its prompt outside of the model",
+        "FSDP cannot shard {method}, which embeds its prompt outside the model",
         PLAIN_DATA_PARALLEL,
     ),
 )
-"""What accelerate 1.15 cannot spread over processes."""
+"""Refused with FSDP: what accelerate 1.15 cannot shard over processes."""
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Raises: ValueError for a recipe whose parts do not go together, or a training argument that
-    cannot be honoured."""
+    """Checks the parts of a recipe, before anything is loaded.
+
+    Raises:
+        ValueError: two parts cannot be used together, or a training argument cannot be honoured.
+    """
     recipe.training.check()
     recipe.check_own_parts()
     _refuse(RECIPES, recipe, recipe)
 
 
 def check_method(recipe: Recipe, objective: Objective) -> None:
-    """Raises: ValueError for a method that cannot train the objective."""
+    """Checks the method against the head of the task, before the model is loaded.
+
+    Raises:
+        ValueError: the method cannot train with this objective.
+    """
     _refuse(METHODS, (recipe, objective), recipe)
 
 
 def check_arguments(prepared: Prepared) -> None:
-    """Raises: ValueError for training arguments that do not go with the task or the model, and for
-    an optimizer whose package is not installed."""
+    """Checks the training arguments against the task and the model, before training.
+
+    Raises:
+        ValueError: an argument cannot be used with the task or the model, or the package of the
+            optimizer is not installed.
+    """
     from transformers import Trainer
 
     _refuse(ARGUMENTS, prepared, prepared.recipe, prepared.args)
@@ -208,7 +237,11 @@ def check_arguments(prepared: Prepared) -> None:
 
 
 def check_fsdp(prepared: Prepared) -> None:
-    """Raises: ValueError for a model that FSDP cannot spread."""
+    """Checks that FSDP can shard the model.
+
+    Raises:
+        ValueError: it cannot.
+    """
     _refuse(FSDP, prepared, prepared.recipe)
 
 
@@ -218,6 +251,7 @@ def _refuse(
     recipe: Recipe,
     args: TrainingArguments | None = None,
 ) -> None:
+    """Raises the error of the first row of the table whose condition holds for `subject`."""
     for condition, reason, instead in table:
         if condition(subject):
             raise ValueError(

@@ -75,25 +75,25 @@ class Decoding:
             "no_repeat_ngram_size": (self.no_repeat_ngram_size >= 0, "0 (off) or more"),
             "num_return_sequences": (self.num_return_sequences >= 1, "at least 1"),
         }
-        for name, (kept, limit) in limits.items():
-            if not kept:
+        for name, (valid, limit) in limits.items():
+            if not valid:
                 raise ValueError(f"decoding.{name} is {values[name]}; it must be {limit}.")
         if self.do_sample and self.num_beams > 1:
             raise ValueError(
                 f"decoding.num_beams is {self.num_beams} with do_sample=True; choose beams "
                 "(do_sample=False) or sampling (num_beams=1)."
             )
-        for name, because in self._idle(self.do_sample, self.num_beams).items():
+        for name, cause in self._idle(self.do_sample, self.num_beams).items():
             if values[name] != defaults[name]:
                 raise ValueError(
-                    f"decoding.{name} is {values[name]}, which has no effect with {because}: "
-                    f"change that, or leave {name} at {defaults[name]}."
+                    f"decoding.{name} is {values[name]}, which has no effect with {cause}: "
+                    f"change {cause}, or leave {name} at {defaults[name]}."
                 )
-        most = self.num_return_sequences if self.do_sample else self.num_beams
-        if self.num_return_sequences > most:
+        if not self.do_sample and self.num_return_sequences > self.num_beams:
             raise ValueError(
                 f"decoding.num_return_sequences is {self.num_return_sequences}; without sampling "
-                f"at most num_beams, {self.num_beams}. Raise num_beams or set do_sample=True."
+                f"it must be at most num_beams ({self.num_beams}). Raise num_beams or set "
+                "do_sample=True."
             )
 
     @staticmethod
@@ -109,7 +109,7 @@ class Decoding:
         A setting that is missing there, or that would have no effect, gets its default.
         """
         saved = config.to_dict()
-        # "never", a third value, goes on longer still: the nearest of ours is False.
+        # The third value of transformers, "never", searches even longer. False is closest to it.
         saved["early_stopping"] = saved.get("early_stopping") is True
         idle = cls._idle(bool(saved.get("do_sample")), saved.get("num_beams") or 1)
         names = [field.name for field in fields(cls) if field.name not in idle]
@@ -118,20 +118,23 @@ class Decoding:
     def config(
         self, model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase
     ) -> GenerationConfig:
-        """These settings for `model.generate`, and for generation_config.json beside the model.
+        """Makes the generation config for `model.generate` and for generation_config.json.
 
-        Special tokens come from the model and the tokenizer: any end token of either ends a text.
+        Special tokens come from the model and the tokenizer. Any end token of either ends a text.
         """
         from transformers import GenerationConfig
 
-        own = base_model(model).generation_config.to_dict()
-        tokens = {name: own[name] for name in _TOKENS if own.get(name) is not None}
-        declared = own.get("eos_token_id")
-        ends = [tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])]
+        saved = base_model(model).generation_config.to_dict()
+        tokens = {name: saved[name] for name in _TOKENS if saved.get(name) is not None}
+        saved_ends = saved.get("eos_token_id")
+        ends = [
+            tokenizer.eos_token_id,
+            *(saved_ends if isinstance(saved_ends, list) else [saved_ends]),
+        ]
         ends = list(dict.fromkeys(end for end in ends if end is not None))
         if ends:
             tokens["eos_token_id"] = ends if len(ends) > 1 else ends[0]
-        pads = [tokenizer.pad_token_id, own.get("pad_token_id"), *ends]
+        pads = [tokenizer.pad_token_id, saved.get("pad_token_id"), *ends]
         tokens["pad_token_id"] = next((pad for pad in pads if pad is not None), None)
 
         settings = asdict(self)
@@ -141,5 +144,6 @@ class Decoding:
         for name in ("temperature", "top_p", "repetition_penalty", "length_penalty"):
             if name in settings:
                 settings[name] = float(settings[name])  # transformers refuses 2 for 2.0
-        # Trainer turns the cache off in config.json; without it each token costs a whole text.
+        # Trainer turns the cache off in config.json. Without a cache, each new token costs as much
+        # as the whole text.
         return GenerationConfig.from_dict({**settings, **tokens, "use_cache": True})

@@ -1,4 +1,4 @@
-"""Text from a loaded model, whatever it is: exact batches, streaming."""
+"""Generates text with any loaded language model, in batches or as a stream."""
 
 from __future__ import annotations
 
@@ -30,29 +30,42 @@ def generate(
     batch_size: int = 16,
     share: tuple[int, int] = (0, 1),
 ) -> list[list[str]]:
-    """`num_return_sequences` new texts for each prompt, in the prompts' order.
+    """Generates `decoding.num_return_sequences` texts for each prompt.
 
-    `prompts` are token ids: for a causal model the text so far, for an encoder-decoder what its
-    encoder reads, end token included. An empty prompt begins with the beginning-of-text token, or
-    else the end-of-text token. Except for rounding, a prompt's texts do not depend on `batch_size`
-    nor on the other prompts; sampled texts depend on the seed and on the prompt's place in
-    `prompts`. `batch_size` counts prompts: beams and samples multiply the rows. `share` (i, n)
-    divides the batches among n processes: process i generates its own, and no texts for the other
-    prompts.
+    The texts of a prompt do not depend on `batch_size` or on the other prompts, except for rounding
+    errors. Sampled texts depend on the seed and on the index of the prompt.
+
+    Args:
+        model: a causal language model or an encoder-decoder.
+        tokenizer: the tokenizer of the model.
+        prompts: token ids. A causal model continues them. The encoder of an encoder-decoder reads
+            them; they include the end token. An empty prompt is replaced by the
+            beginning-of-text token, or by the end-of-text token if there is no such token.
+        decoding: the settings of generation.
+        batch_size: the number of prompts in a batch. Beams and samples multiply the rows.
+        share: (i, n), if n processes divide the batches. Process i generates texts for its own
+            batches only.
+
+    Returns:
+        The new texts of each prompt, in the order of `prompts`. The list of a prompt is empty if
+        another process generates its texts.
 
     Raises:
-        ValueError: a model that generates no text, or a prompt too long for it, before any work.
+        ValueError: the model generates no text, or a prompt is too long. All prompts are checked
+            before the first text is generated.
     """
     rows = check_prompts(model, tokenizer, prompts, decoding)
-    # Neighbours in length need little padding; the longest first, so that memory runs out at once.
+    # Prompts of similar length need little padding. If the longest batch does not fit into memory,
+    # generation fails at the start.
     order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
     texts: list[list[str]] = [[] for _ in rows]
     process, processes = share
     for start in range(process * batch_size, len(order), processes * batch_size):
         batch = order[start : start + batch_size]
-        new = _continue(model, tokenizer, [rows[i] for i in batch], batch, decoding)
-        for place, ids in enumerate(new):
-            texts[batch[place // decoding.num_return_sequences]].append(_text(tokenizer, ids))
+        new_ids = _new_tokens(model, tokenizer, [rows[i] for i in batch], batch, decoding)
+        for number, ids in enumerate(new_ids):
+            prompt_index = batch[number // decoding.num_return_sequences]
+            texts[prompt_index].append(_decode(tokenizer, ids))
     return texts
 
 
@@ -62,34 +75,39 @@ def stream(
     prompt_ids: Sequence[int],
     decoding: Decoding,
 ) -> Iterator[str]:
-    """The text `generate` gives for this prompt, piece by piece; with beams in one piece.
+    """Generates the same text as `generate`, and yields it piece by piece.
+
+    Returns:
+        An iterator over the pieces of the text. With beam search, the text is one piece.
 
     Raises:
-        ValueError: as `generate`, and for more than one text.
+        ValueError: the model generates no text, the prompt is too long, or
+            `decoding.num_return_sequences` is above 1.
     """
     if decoding.num_return_sequences > 1:
         raise ValueError(
-            f"decoding.num_return_sequences is {decoding.num_return_sequences}; only 1 text can be "
-            "streamed. Leave it at 1, or do not stream."
+            f"decoding.num_return_sequences is {decoding.num_return_sequences}, but only 1 text "
+            "can be streamed. Set it to 1, or do not stream."
         )
     rows = check_prompts(model, tokenizer, [prompt_ids], decoding)
     tokens: SimpleQueue[list[int] | None] = SimpleQueue()
     abandoned = Event()
 
-    def listen(ids: list[int]) -> bool:
+    def report(ids: list[int]) -> bool:
         tokens.put(ids)
         return abandoned.is_set()
 
     def pieces() -> Iterator[str]:
         shown = ""
         with ThreadPoolExecutor(1) as pool:
-            listener = listen if decoding.num_beams == 1 else None
-            result = pool.submit(_continue, model, tokenizer, rows, [0], decoding, listener)
+            callback = report if decoding.num_beams == 1 else None
+            result = pool.submit(_new_tokens, model, tokenizer, rows, [0], decoding, callback)
             result.add_done_callback(lambda _: tokens.put(None))
             try:
                 for ids in iter(tokens.get, None):
-                    text = _text(tokenizer, ids)
-                    # A replacement character at the end: a character whose bytes are not all there.
+                    text = _decode(tokenizer, ids)
+                    # The text ends with a replacement character while the bytes of its last
+                    # character are incomplete.
                     if (
                         text.startswith(shown)
                         and text != shown
@@ -99,14 +117,14 @@ def stream(
                         shown = text
             finally:
                 abandoned.set()
-            rest = _text(tokenizer, result.result()[0])[len(shown) :]
+            rest = _decode(tokenizer, result.result()[0])[len(shown) :]
         if rest:
             yield rest
 
     return pieces()
 
 
-def _text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+def _decode(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
@@ -116,56 +134,74 @@ def check_prompts(
     prompts: Sequence[Sequence[int]],
     decoding: Decoding,
 ) -> list[list[int]]:
-    """The prompts as lists of token ids, an empty one as its start token.
+    """Checks that the model can generate text for the prompts.
+
+    Returns:
+        The prompts as lists of token ids. An empty prompt is replaced by a special token that
+        begins a text.
 
     Raises:
-        ValueError: the model generates no text, or a prompt is too long for it.
+        ValueError: the model generates no text, a prompt is too long, or the tokenizer has no
+            special token for an empty prompt.
     """
     if not base_model(model).can_generate():
         raise ValueError(
-            f"{type(base_model(model)).__name__} generates no text; load a language model."
+            f"{type(base_model(model)).__name__} generates no text. Load a language model."
         )
     shape = Shape.of(model)
-    new = decoding.max_new_tokens
-    if shape.max_tokens is not None and new >= shape.max_tokens:
+    max_new_tokens = decoding.max_new_tokens
+    if shape.max_tokens is not None and max_new_tokens >= shape.max_tokens:
         raise ValueError(
-            f"decoding.max_new_tokens is {new}, but the model takes only {shape.max_tokens} tokens "
-            "in all; lower it."
+            f"decoding.max_new_tokens is {max_new_tokens}, but the model takes only "
+            f"{shape.max_tokens} tokens. Lower decoding.max_new_tokens."
         )
-    limit, or_else = shape.max_tokens, ""
+    limit, alternative = shape.max_tokens, ""
     if limit is not None and not shape.encoder_decoder:
-        limit, or_else = limit - new, f", or lower decoding.max_new_tokens ({new})"
+        limit -= max_new_tokens
+        alternative = f", or lower decoding.max_new_tokens ({max_new_tokens})"
     rows = []
     for index, prompt in enumerate(prompts):
         row = list(prompt)
         if not row:
-            starts = (tokenizer.bos_token_id, tokenizer.eos_token_id)
-            row = [token for token in starts if token is not None][:1]
+            special_tokens = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+            row = [token for token in special_tokens if token is not None][:1]
             if not row:
                 raise ValueError(
-                    f"Prompt {index} is empty, and the tokenizer has no special token to begin a "
-                    "text with; give at least one token."
+                    f"Prompt {index} is empty, and the tokenizer has no beginning-of-text or "
+                    "end-of-text token to start from. Write a prompt with at least one token."
                 )
         if limit is not None and len(row) > limit:
             raise ValueError(
-                f"Prompt {index} has {len(row)} tokens; at most {limit} fit. Shorten it{or_else}."
+                f"Prompt {index} has {len(row)} tokens; at most {limit} fit. "
+                f"Shorten it{alternative}."
             )
         rows.append(row)
     return rows
 
 
-def _continue(
+def _new_tokens(
     model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: list[list[int]],
-    places: list[int],
+    prompt_indices: list[int],
     decoding: Decoding,
-    listen: Callable[[list[int]], bool] | None = None,
+    report: Callable[[list[int]], bool] | None = None,
 ) -> list[list[int]]:
-    """New token ids for one batch, `num_return_sequences` neighbouring rows a prompt.
+    """Generates new token ids for one batch.
 
-    `places` seed the prompts' samples. `listen` gets the first row's new ids after every token, and
-    stops everything by returning true.
+    Args:
+        model: the model.
+        tokenizer: its tokenizer.
+        prompts: the token ids of the prompts in the batch.
+        prompt_indices: the index of each prompt among all prompts. The index and the seed of
+            `decoding` together seed the samples of the prompt.
+        decoding: the settings of generation.
+        report: called after every token with all new token ids of the first row. Generation stops
+            if it returns True. None: no call.
+
+    Returns:
+        `num_return_sequences` lists of token ids for the first prompt, then for the second, and so
+        on.
     """
     import torch
     from transformers.generation.logits_process import (
@@ -177,10 +213,11 @@ def _continue(
     )
 
     causal = not model.config.is_encoder_decoder
-    # Left to transformers, two things would differ from each prompt alone: penalties in a causal
-    # model (padding counts as text, text given as embeddings does not), and sampling (draws are
-    # for the batch as a whole, from the global generator). `processors` do both instead.
-    passed = Decoding(
+    # In transformers, two settings make the texts of a prompt depend on the batch. The penalties of
+    # a causal model count padding as text, and do not see text that is passed as embeddings.
+    # Sampling draws for the whole batch from the global random generator. Our `processors` apply
+    # these settings instead.
+    library_decoding = Decoding(
         max_new_tokens=decoding.max_new_tokens,
         num_beams=decoding.num_beams,
         early_stopping=decoding.early_stopping,
@@ -191,17 +228,19 @@ def _continue(
     )
     copies = range(decoding.num_return_sequences if decoding.do_sample else 1)
     prompts = [prompt for prompt in prompts for _ in copies]
-    with _ready(model, passed.config(model, tokenizer)) as base, torch.no_grad():
+    config = library_decoding.config(model, tokenizer)
+    with _in_generation_mode(model, config) as base, torch.no_grad():
         inputs, start = _inputs(model, prompts, decoding.num_beams)
         processors: list[Any] = []
         if causal:
-            rules: list[LogitsProcessor] = []
+            penalties: list[LogitsProcessor] = []
             if decoding.repetition_penalty != 1:
-                rules.append(RepetitionPenaltyLogitsProcessor(float(decoding.repetition_penalty)))
+                penalty = RepetitionPenaltyLogitsProcessor(float(decoding.repetition_penalty))
+                penalties.append(penalty)
             if decoding.no_repeat_ngram_size:
-                rules.append(NoRepeatNGramLogitsProcessor(decoding.no_repeat_ngram_size))
-            if rules:
-                processors.append(_OnText(rules, prompts, start))
+                penalties.append(NoRepeatNGramLogitsProcessor(decoding.no_repeat_ngram_size))
+            if penalties:
+                processors.append(_TextPenalties(penalties, prompts, start))
         if decoding.do_sample:
             if decoding.temperature != 1:
                 processors.append(TemperatureLogitsWarper(float(decoding.temperature)))
@@ -209,46 +248,60 @@ def _continue(
                 processors.append(TopKLogitsWarper(decoding.top_k))
             if decoding.top_p < 1:
                 processors.append(TopPLogitsWarper(decoding.top_p))
-            sources = [
-                random.Random(f"{decoding.seed} {i} {copy}") for i in places for copy in copies
+            generators = [
+                random.Random(f"{decoding.seed} {index} {copy}")
+                for index in prompt_indices
+                for copy in copies
             ]
-            processors.append(_Draw(sources))
+            processors.append(_SampleToken(generators))
         ids = base.generate(
             **inputs,
             generation_config=base.generation_config,
             logits_processor=processors,
-            stopping_criteria=[] if listen is None else [_Listener(listen, start)],
+            stopping_criteria=[] if report is None else [_TokenReport(report, start)],
         )
-    new: list[list[int]] = ids[:, start:].tolist()
-    return new
+    new_ids: list[list[int]] = ids[:, start:].tolist()
+    return new_ids
 
 
 @contextmanager
-def _ready(
+def _in_generation_mode(
     model: PreTrainedModel | PeftModel, config: GenerationConfig
-) -> Iterator[Any]:  # PreTrainedModel's type does not say that it can generate
-    """The base model in evaluation mode, with `config` its only settings, until the end."""
+) -> Iterator[Any]:  # the type PreTrainedModel has no `generate`
+    """Puts a model in evaluation mode and replaces its generation config, inside a `with` block.
+
+    Yields:
+        The base model, without an adapter around it.
+    """
     base = base_model(model)
-    training = [module for module in model.modules() if module.training]
-    # transformers fills what a config leaves open from the model's own: say, a min_length.
-    own, base.generation_config = base.generation_config, config
+    training_modules = [module for module in model.modules() if module.training]
+    # transformers takes settings that `config` leaves open, such as min_length, from the generation
+    # config of the model.
+    saved_config, base.generation_config = base.generation_config, config
     model.eval()
     try:
         yield base
     finally:
-        base.generation_config = own
-        for module in training:
+        base.generation_config = saved_config
+        for module in training_modules:
             module.training = True
 
 
 def _inputs(
     model: PreTrainedModel | PeftModel, prompts: list[list[int]], num_beams: int
 ) -> tuple[dict[str, Any], int]:
-    """The inputs of the base model's `generate`, and where in its output the new tokens begin.
+    """Builds the inputs of the base model's `generate`.
 
-    A causal model's rows are padded on the left. A soft prompt stands between padding and text:
-    PEFT's own `generate` puts it before the padding and drops the positions, and a row's text then
-    changes with its padding. A prefix, which is keys and values in the cache, stands before both.
+    The rows of a causal model are padded on the left. A soft prompt is placed between the padding
+    and the text. The `generate` of PEFT places it before the padding and drops the positions, so
+    that the generated text depends on the padding. A prefix consists of keys and values in the
+    cache and comes before the padding.
+
+    Returns:
+        The keyword arguments, and the position in the output where the new tokens begin.
+
+    Raises:
+        ValueError: the model has an adapter of a kind that cannot generate.
     """
     import torch
     from peft import PeftModel, PeftType
@@ -257,7 +310,7 @@ def _inputs(
     width = max(map(len, prompts))
     ids, mask = [], []
     for prompt in prompts:
-        padding = [0] * (width - len(prompt))  # masked, so any id will do
+        padding = [0] * (width - len(prompt))  # any token id, because it is masked
         ones = [1] * len(prompt)
         ids.append(padding + prompt if causal else prompt + padding)
         mask.append(padding + ones if causal else ones + padding)
@@ -274,32 +327,37 @@ def _inputs(
     )
     if soft.peft_type == PeftType.PREFIX_TUNING:
         plain[state_name()] = model.get_prompt(len(prompts) * num_beams)
-        if causal:  # stand-ins for what is cached already, which transformers cuts off again
+        # transformers removes as many input ids as there are positions in the cache. These ids are
+        # placeholders that it removes.
+        if causal:
             plain["input_ids"] = torch.cat([virtual, input_ids], 1)
             plain["attention_mask"] = torch.cat([virtual, attention_mask], 1)
             start += soft.num_virtual_tokens
         return plain, start
     if soft.peft_type not in (PeftType.PROMPT_TUNING, PeftType.P_TUNING):
         raise ValueError(
-            f"The adapter's method is {soft.peft_type}; of the soft prompts, only prompt tuning, "
-            "p-tuning and prefix tuning can generate."
+            f"The adapter's method is {soft.peft_type}, which cannot generate text. Among the "
+            "methods with virtual tokens, only prompt tuning, p-tuning and prefix tuning can."
         )
     text = model.word_embeddings(input_ids)  # (rows, width, hidden)
     prompt = model.get_prompt(len(prompts))[:, : soft.num_virtual_tokens].to(text.dtype)
     rows, masks = [], []
-    for row, seen in enumerate(attention_mask):
-        left = width - len(prompts[row]) if causal else 0
-        rows.append(torch.cat([text[row, :left], prompt[row], text[row, left:]]))
-        masks.append(torch.cat([seen[:left], virtual[row], seen[left:]]))
+    for row, row_mask in enumerate(attention_mask):
+        padded = width - len(prompts[row]) if causal else 0
+        rows.append(torch.cat([text[row, :padded], prompt[row], text[row, padded:]]))
+        masks.append(torch.cat([row_mask[:padded], virtual[row], row_mask[padded:]]))
     embedded = {"inputs_embeds": torch.stack(rows), "attention_mask": torch.stack(masks)}
     return embedded, 0 if causal else 1
 
 
 @dataclass(frozen=True, eq=False)
-class _OnText:
-    """Applies rules to each row's own prompt and new text, without padding or soft prompt."""
+class _TextPenalties:
+    """A logits processor that applies penalties to the prompt and new text of each row only.
 
-    rules: list[LogitsProcessor]
+    Padding and virtual tokens are left out.
+    """
+
+    penalties: list[LogitsProcessor]
     prompts: list[list[int]]
     start: int
 
@@ -307,40 +365,44 @@ class _OnText:
         import torch
 
         beams = len(input_ids) // len(self.prompts)
-        changed = []
-        for row, new in enumerate(input_ids[:, self.start :]):
-            text = torch.cat([new.new_tensor(self.prompts[row // beams]), new])[None]
-            score = scores[row : row + 1]
-            for rule in self.rules:
-                score = rule(text, score)
-            changed.append(score)
-        return torch.cat(changed)
+        penalized = []
+        for row, new_ids in enumerate(input_ids[:, self.start :]):
+            text = torch.cat([new_ids.new_tensor(self.prompts[row // beams]), new_ids])[None]
+            row_scores = scores[row : row + 1]
+            for penalty in self.penalties:
+                row_scores = penalty(text, row_scores)
+            penalized.append(row_scores)
+        return torch.cat(penalized)
 
 
 @dataclass(frozen=True, eq=False)
-class _Draw:
-    """Leaves each row only one token, drawn with the row's own source of random numbers."""
+class _SampleToken:
+    """A logits processor that samples one token for each row and excludes all other tokens.
 
-    sources: list[random.Random]
+    Each row has its own random generator.
+    """
+
+    generators: list[random.Random]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         import torch
 
-        reached = scores.double().softmax(-1).cumsum(-1)  # (rows, vocabulary), rising to 1
-        drawn = reached.new_tensor([[source.random()] for source in self.sources])
-        token = torch.searchsorted(reached, drawn * reached[:, -1:], right=True)
+        cumulative = scores.double().softmax(-1).cumsum(-1)  # (rows, vocabulary)
+        draws = cumulative.new_tensor([[generator.random()] for generator in self.generators])
+        # Because of rounding, the probabilities may not add up to 1 exactly.
+        token = torch.searchsorted(cumulative, draws * cumulative[:, -1:], right=True)
         return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
-class _Listener:
-    """A stopping criterion that reports the first row's new ids."""
+class _TokenReport:
+    """A stopping criterion that reports the new token ids of the first row."""
 
-    listen: Callable[[list[int]], bool]
+    report: Callable[[list[int]], bool]
     start: int
 
     def __call__(
         self, input_ids: torch.Tensor, scores: torch.Tensor | None, **_: object
     ) -> torch.Tensor:
-        stop = self.listen(input_ids[0, self.start :].tolist())
+        stop = self.report(input_ids[0, self.start :].tolist())
         return input_ids.new_full((len(input_ids),), stop).bool()

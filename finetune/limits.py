@@ -1,4 +1,4 @@
-"""The values that training settings may have, beyond what transformers checks itself."""
+"""The values that training arguments may have. transformers itself checks only some of them."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Limit:
-    """The numbers from `low` to `high`, and what else is allowed."""
+    """The range of a training argument: the numbers from `low` to `high`, and special values."""
 
     low: float
     high: float = inf
     whole: bool = False
+    """Whether the value must be an integer."""
     above_low: bool = False
-    """`low` itself is too low."""
+    """Whether the value must be above `low`, and may not be `low` itself."""
     below_high: bool = False
-    """`high` itself is too high."""
+    """Whether the value must be below `high`, and may not be `high` itself."""
     share: bool = False
-    """Below 1 it is a share of all steps; from 1 on it counts steps, and is whole."""
+    """Whether a value below 1 is a share of all steps. A value of 1 or more is a whole number of
+    steps."""
     otherwise: int | None = None
-    """A value with a meaning of its own."""
+    """A special value that is allowed outside the range. None: there is none."""
     meaning: str = ""
-    """What `otherwise` means."""
+    """The meaning of the special value, for the error message."""
     none: bool = False
-    """None is allowed."""
+    """Whether None is allowed."""
 
     def allows(self, value: Any) -> bool:
+        """Whether the argument may have this value."""
         if value is None:
             return self.none
         if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
@@ -36,16 +39,17 @@ class Limit:
             return True
         if not isfinite(value) or (self.share and value >= 1 and value != int(value)):
             return False
-        low = value > self.low if self.above_low else value >= self.low
-        return low and (value < self.high if self.below_high else value <= self.high)
+        high_enough = value > self.low if self.above_low else value >= self.low
+        return high_enough and (value < self.high if self.below_high else value <= self.high)
 
     def __str__(self) -> str:
+        """The allowed values in words, as an error message names them after "it must be"."""
         text = "a whole number" if self.whole else "a finite number"
         text += f" {'above' if self.above_low else 'of at least'} {self.low:.12g}"
         if self.high < inf:
             text += f" and {'below' if self.below_high else 'at most'} {self.high:.12g}"
         if self.share:
-            text += ", whole from 1 on"
+            text += ", and a whole number if it is 1 or more"
         if self.otherwise is not None:
             text += f", or {self.otherwise}: {self.meaning}"
         return text + ", or None" * self.none
@@ -56,7 +60,8 @@ COUNT_OR_NONE = Limit(1, whole=True, none=True)
 RATE = Limit(0, none=True)
 STEPS = Limit(0, above_low=True, share=True)
 SEED = 2**31 - 1
-"""The highest seed: numpy takes twice as high ones, less one for each process."""
+"""The highest seed that is allowed. numpy takes seeds up to about twice this number, and each
+process adds its own number to the seed."""
 
 LIMITS = {
     "per_device_train_batch_size": COUNT,
@@ -64,7 +69,7 @@ LIMITS = {
     "gradient_accumulation_steps": COUNT,
     "eval_accumulation_steps": COUNT_OR_NONE,
     "num_train_epochs": Limit(0, above_low=True),
-    "max_steps": Limit(1, whole=True, otherwise=-1, meaning="as num_train_epochs says"),
+    "max_steps": Limit(1, whole=True, otherwise=-1, meaning="num_train_epochs decides"),
     "learning_rate": RATE,
     "embedding_learning_rate": RATE,
     "warmup_steps": Limit(0, share=True),
@@ -89,7 +94,8 @@ LIMITS = {
     "ddp_bucket_cap_mb": COUNT_OR_NONE,
     "ddp_timeout": COUNT,
 }
-"""The limits, by the name of the training argument. The launcher sets `local_rank`."""
+"""The limits by the name of the training argument. `local_rank` has no limit, because the launcher
+sets it."""
 
 LEVELS = ("debug", "info", "warning", "error", "critical", "passive")
 CHOICES: dict[str, tuple[str | bool | None, ...]] = {
@@ -99,4 +105,4 @@ CHOICES: dict[str, tuple[str | bool | None, ...]] = {
     "include_num_input_tokens_seen": ("all", "non_padding", "no", True, False),
     "dataloader_multiprocessing_context": (None, "fork", "spawn", "forkserver"),
 }
-"""Training arguments for which transformers takes any word."""
+"""The allowed values of training arguments that transformers does not check."""

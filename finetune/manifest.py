@@ -1,4 +1,4 @@
-"""The manifest of a run: its data, what it trains, its versions, its source and its hardware."""
+"""The manifest of a run: its data, trained weights, versions, source code and hardware."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from finetune.recipe import Recipe
 
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "finetune-recipes")
+"""The packages whose versions are stored."""
 
 
 def describe(
@@ -28,10 +29,14 @@ def describe(
     examples: Mapping[str, int],
     trained: Sequence[str],
 ) -> dict[str, Any]:
-    """The content of manifest.json.
+    """Makes the content of manifest.json.
 
-    `examples`: how many there are in each split. `trained`: the lines of the method, which say what
-    it trains.
+    Args:
+        recipe: the recipe of the run.
+        splits: the data of the run.
+        identity: the identity of the run.
+        examples: the number of examples in each split.
+        trained: the lines in which the method describes the trained weights.
     """
     import torch
 
@@ -50,7 +55,7 @@ def describe(
         "seed": recipe.training.seed,
         "command": sys.argv,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _git(Path(), "rev-parse", "HEAD"),  # of the user's own work
+        "commit": _git(Path(), "rev-parse", "HEAD"),  # of the folder that the user works in
         "code": _code(),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
@@ -65,8 +70,11 @@ def describe(
 
 
 def _code() -> str | None:
-    """The commit of finetune's own source, "-dirty" where it was changed since. None: it was
-    installed from a package."""
+    """The commit of the source code of finetune, with "-dirty" if it was changed since.
+
+    Returns:
+        The commit, or None if finetune was installed from a package.
+    """
     module = Path(__file__)
     if _git(module.parent, "ls-files", "--error-unmatch", module.name) is None:
         return None
@@ -74,11 +82,11 @@ def _code() -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What a git command prints in `folder`. None: it fails, or there is no git."""
+    """The output of a git command in `folder`. None: the command fails, or there is no git."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    return process.stdout.strip()

@@ -1,4 +1,4 @@
-"""Settings typed on the command line, laid over a recipe; mistakes in one line."""
+"""Settings of the command line, which replace values of a recipe. A mistake is one line."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from finetune.recipe import Recipe
 
 Flags = dict[str, int | str]
-"""Each flag, and how many words follow it, as argparse writes it: 0, 1, "?" or "*"."""
+"""The number of words that follow each flag, as argparse writes it: 0, 1, "?" or "*"."""
 
 OPTION = re.compile(r"--[A-Za-z][\w.-]*")
-"""The flag of an option. A text that only begins with dashes has a space after them."""
+"""Matches the flag of an option, and not a text that begins with dashes and a space."""
 
 ALIASES = {
     "--lr": "--training.learning-rate",
@@ -111,15 +111,22 @@ SHORT = {
     "input": ("file",),
     "input-file": ("file",),
 }
-"""What people type from habit, and the settings that it may mean here, the likeliest first."""
+"""Names that people know from other tools, and the settings that they may mean, most likely first.
+A command with such a name is refused, and the message suggests the setting."""
 
 
 def overridden(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
-    """The recipe with `--model.…`, `--task.…`, `--data.…` and the like applied.
+    """The recipe with the settings of a command line.
 
-    A setting of sampling alone (`--decoding.temperature 0.7`) samples.
+    A setting that only sampling uses (`--decoding.temperature 0.7`) switches sampling on.
 
-    Raises: ValueError for an unknown key, naming the nearest, or a value of the wrong type.
+    Args:
+        recipe: The recipe.
+        arguments: The settings by their long names, each with its words.
+
+    Raises:
+        ValueError: A setting is unknown; the message suggests the nearest. Or its value has a wrong
+            type.
     """
     if not arguments:
         return recipe
@@ -127,14 +134,15 @@ def overridden(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
     arguments = [*_with_pairs(arguments), *implied(arguments, "decoding.")]
     parts = parts_of(recipe)
     parsed = parse(type(parts), parts, arguments, prog=f"finetune run {recipe.name}")
-    # A file for --data.train is other data: which keys were given decides what is dropped.
+    # Another file for --data.train means other data, so fields of the old data are dropped, except
+    # those that the user sets too.
     flags = {key(words[0]) for words in grouped(arguments)}
-    given = {
+    changes = {
         f.name: getattr(parsed.data, f.name)
         for f in fields(parsed.data)
         if f.init and f"--data.{_dashed(f.name)}" in flags
     }
-    return replace(recipe, **vars(parsed) | {"data": recipe.data.overridden(**given)})
+    return replace(recipe, **vars(parsed) | {"data": recipe.data.overridden(**changes)})
 
 
 def parts_of(recipe: Recipe) -> Any:
@@ -153,9 +161,10 @@ COLUMNS = "--data.columns"
 
 
 def _with_pairs(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the columns as pairs of words, also where they are typed THEIRS=OURS.
+    """The arguments, with the pairs of `--data.columns` as two words each, THEIRS OURS.
 
-    Raises: ValueError for names that are no pairs, or one that stands twice.
+    Raises:
+        ValueError: The names are no pairs, or a column is renamed twice.
     """
     others: list[str] = []
     names: list[str] = []
@@ -174,7 +183,7 @@ def _with_pairs(arguments: Sequence[str]) -> list[str]:
     how = f"{COLUMNS} takes pairs, THEIRS=OURS or THEIRS OURS, e.g. {COLUMNS} question=source"
     if joined and len(joined) < len(names):
         alone = next(name for name in names if "=" not in name)
-        raise ValueError(f"{how}: {alone!r} stands without = among names with it")
+        raise ValueError(f"{how}: {alone!r} has no =, and other names have one")
     if joined:
         names = [name for theirs, _, ours in joined for name in (theirs, ours)]
     if not names or len(names) % 2 or not all(names):
@@ -225,7 +234,7 @@ def names_hub_data(value: str) -> bool:
 
 
 def fitting(recipe: Recipe, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The settings that the recipe has, and the flags of those that it lacks."""
+    """Splits settings into those that the recipe has, and the flags of those that it lacks."""
     known = settings(recipe)
     fit = [words for words in grouped(arguments) if key(words[0]) in known]
     unfit = [key(words[0]) for words in grouped(arguments) if key(words[0]) not in known]
@@ -233,9 +242,11 @@ def fitting(recipe: Recipe, arguments: Sequence[str]) -> tuple[list[str], list[s
 
 
 def check(arguments: Sequence[str], recipes: Sequence[Recipe]) -> None:
-    """Whether each setting is one of some recipe.
+    """Checks that at least one of the recipes has each setting.
 
-    Raises: ValueError for one that is not: the nearest name, or which parts of a recipe have it.
+    Raises:
+        ValueError: No recipe has a setting. The message suggests the nearest name, or says which
+            class has the setting.
     """
     known: Flags = {}
     for recipe in recipes:
@@ -252,7 +263,7 @@ def check(arguments: Sequence[str], recipes: Sequence[Recipe]) -> None:
 
 
 def _elsewhere(flag: str, recipes: Sequence[Recipe]) -> str | None:
-    """What to say of a setting that other recipes have; None: no recipe can have it."""
+    """The message for a setting that only other recipes have. None: no recipe can have it."""
     from finetune.recipe import PARTS
 
     part = flag.removeprefix("--").partition(".")[0]
@@ -276,7 +287,7 @@ def _elsewhere(flag: str, recipes: Sequence[Recipe]) -> str | None:
 
 
 def settings(recipe: Recipe | None = None) -> Flags:
-    """The settings of a recipe; None: all that any recipe may have."""
+    """The settings of a recipe. None: every setting that any recipe may have."""
     from finetune.recipe import PARTS
 
     known: Flags = {}
@@ -322,9 +333,10 @@ def _flags(prefix: str, name: str, hint: Any) -> Flags:
 
 
 def grouped(arguments: Sequence[str]) -> list[list[str]]:
-    """Each setting with the words that follow it.
+    """Groups each setting with the words that follow it.
 
-    Raises: ValueError for a word before the first setting.
+    Raises:
+        ValueError: A word stands before the first setting.
     """
     groups: list[list[str]] = []
     for word in arguments:
@@ -342,7 +354,7 @@ def is_option(word: str) -> bool:
 
 
 def key(word: str) -> str:
-    """A flag as it is written here: without its value, and with dashes for underscores."""
+    """A flag without its value, and with dashes instead of underscores."""
     return _dashed(word.partition("=")[0])
 
 
@@ -351,18 +363,25 @@ def _dashed(name: str) -> str:
 
 
 def check_switches(arguments: Sequence[str], known: Mapping[str, int | str]) -> None:
-    """Raises: ValueError for a value after a setting that takes none."""
+    """Checks the settings that are true or false.
+
+    Raises:
+        ValueError: A value follows such a setting.
+    """
     for word, following in pairwise([*arguments, ""]):
         flag, equals, _ = word.partition("=")
         if known.get(key(flag)) == 0 and (equals or following.lower() in ("true", "false")):
             prefix, _, name = key(flag).removeprefix("--").rpartition(".")
             opposite = f"--{prefix}{'.' if prefix else ''}no-{name.removeprefix('no-')}"
-            raise ValueError(f"{flag} takes no value: alone it says true, {opposite} false")
+            raise ValueError(f"{flag} takes no value: {flag} alone means true, {opposite} false")
 
 
 def implied(arguments: Sequence[str], prefix: str = "") -> list[str]:
-    """What follows from settings of `Decoding`: a temperature alone samples, and --no-do-sample
-    leaves out what a recipe or a model's own settings say about sampling."""
+    """The further settings that some settings of `Decoding` imply.
+
+    A temperature alone switches sampling on. `--no-do-sample` resets the settings of sampling that
+    a recipe or a model has.
+    """
     from finetune.decoding import SAMPLING, Decoding
 
     sampling = {_dashed(name) for name in SAMPLING}
@@ -376,15 +395,15 @@ def implied(arguments: Sequence[str], prefix: str = "") -> list[str]:
 
 
 def unknown(flag: str, known: Iterable[str]) -> str:
-    """One line about a flag that nothing has: the nearest, or where the right ones stand."""
+    """The message for an unknown flag, which suggests the nearest flag or the help."""
     near = nearest(flag, known)
     return f"no such setting: {flag}; " + (f"did you mean {near}?" if near else "see --help")
 
 
 def nearest(flag: str, known: Iterable[str]) -> str | None:
-    """The flags that `flag` may mean; None: none is near enough to be named.
+    """The flags that a user may have meant. None: no flag is near enough.
 
-    It is one that people type from habit, the last part of a flag, or misspelt.
+    The user may have typed a name of another tool, the last part of a flag, or a misspelt flag.
     """
     names = {flag.removeprefix("--"): flag for flag in known}
     typed = key(flag).lstrip("-").lower()
@@ -403,7 +422,7 @@ def nearest(flag: str, known: Iterable[str]) -> str | None:
 
 
 def show(kind: type, default: Any, prog: str) -> None:
-    """Prints every setting with its value here and what it means."""
+    """Prints every setting with its value and its meaning."""
     import tyro
 
     with contextlib.suppress(SystemExit):
@@ -417,7 +436,20 @@ def show(kind: type, default: Any, prog: str) -> None:
 
 
 def parse(kind: type, default: Any, arguments: Sequence[str], prog: str) -> Any:
-    """tyro's own parsing; its report of a mistake, shortened to one line."""
+    """Parses settings with tyro.
+
+    Args:
+        kind: The dataclass of the settings.
+        default: An object of it, with the values of settings that are not typed.
+        arguments: The settings, each with its words.
+        prog: The command, for messages.
+
+    Returns:
+        An object of `kind`.
+
+    Raises:
+        ValueError: A setting has a wrong value; tyro's report, shortened to one line.
+    """
     import tyro
 
     output = io.StringIO()
@@ -435,7 +467,7 @@ def parse(kind: type, default: Any, arguments: Sequence[str], prog: str) -> Any:
 
 
 def _mistake(report: str) -> str:
-    """tyro's framed report of what is wrong, as one line."""
+    """The report of tyro about a mistake, as one line."""
     text = " ".join(line.strip("╭╮╰╯│─ ") for line in report.splitlines())
     text = re.split("Argument helptext|For full helptext|Perhaps you meant", text)[0]
     text = " ".join(re.sub("-{10,}", " ", text).split())

@@ -1,4 +1,4 @@
-"""Where the three axes meet, once: Recipe -> Prepared."""
+"""Makes what a run trains from its recipe. Only here do model, method and task meet."""
 
 from __future__ import annotations
 
@@ -22,16 +22,24 @@ if TYPE_CHECKING:
 
 
 def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
-    """Everything short of training: `plan` prints it, `run` trains it.
+    """Loads the rows and the model of a recipe, applies its method and encodes the rows.
 
-    `splits`: the recipe's data where it is loaded already.
-    Raises: ValueError for whatever in the recipe cannot be honoured, before any training.
+    `plan` prints the result, `run` trains it.
+
+    Args:
+        recipe: the recipe.
+        splits: the rows of the recipe, if they are loaded already.
+
+    Raises:
+        ValueError: a setting of the recipe cannot be honoured.
     """
     task = recipe.task
     check_recipe(recipe)
     splits = splits or recipe.data.load(task.inputs, task.columns)
     if not splits.train:
-        raise ValueError("data: there are only rows to score; training needs rows as train")
+        raise ValueError(
+            "data: there are only rows to score, and training needs rows: give them as data.train"
+        )
     splits.require(task.columns)
     objective = task.objective(splits)
     _check_type(task, "objective", objective, BaseObjective)
@@ -51,7 +59,14 @@ def prepare(recipe: Recipe, splits: Splits | None = None) -> Prepared:
 
 
 def load(recipe: Recipe, args: TrainingArguments, splits: Splits, objective: Objective) -> Prepared:
-    """The recipe's model, loaded and adapted, and the rows as it reads them."""
+    """Loads the model of a recipe, applies the method and encodes the rows.
+
+    Args:
+        recipe: the recipe.
+        args: its training arguments, resolved.
+        splits: its rows.
+        objective: the head that the task needs.
+    """
     from transformers import set_seed
 
     set_seed(recipe.training.seed)
@@ -76,9 +91,13 @@ def load(recipe: Recipe, args: TrainingArguments, splits: Splits, objective: Obj
 
 
 def _check_type(part: object, method: str, result: object, expected: type) -> None:
-    """Raises: ValueError for a user's own class whose method gives something else than it must."""
+    """Checks what a method of a user's own class returned.
+
+    Raises:
+        ValueError: `result` is of another class than `expected`.
+    """
     if not isinstance(result, expected):
         raise ValueError(
-            f"{type(part).__name__}.{method} gives a {type(result).__name__}; it must give "
+            f"{type(part).__name__}.{method} returns a {type(result).__name__}; it must return "
             f"{expected.__module__}.{expected.__name__}"
         )

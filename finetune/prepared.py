@@ -1,4 +1,4 @@
-"""What a run trains: a model, its rows and its arguments, made of a recipe."""
+"""What a run trains, made from its recipe: a model, its rows and its training arguments."""
 
 from __future__ import annotations
 
@@ -19,36 +19,43 @@ if TYPE_CHECKING:
     from finetune.shape import Shape
 
 LARGE = 20_000_000
-"""Parameters from which on the methods' default learning rates are doubtful."""
+"""The number of parameters from which the default learning rates of the methods may be too high."""
 
 
 @dataclass(frozen=True)
 class Prepared:
+    """A recipe with its model loaded, its method applied and its rows encoded."""
+
     recipe: Recipe
     args: TrainingArguments
-    """The recipe's training arguments as Hugging Face's own, checked."""
+    """The training arguments of the recipe, checked, as the Trainer takes them."""
     splits: Splits
+    """The rows before encoding."""
     objective: Objective
+    """The head that the task needs, with its loss."""
     adapted: Adapted
+    """The model with the method applied."""
     tokenizer: PreTrainedTokenizerBase
     shape: Shape
+    """Facts about the model, such as the most tokens that it reads."""
     encoded: dict[str, Encoded]
-    """The rows of each split: train, validation, and test where there is one."""
+    """The encoded rows of each split: train, and validation and test if the recipe has them."""
     fresh: frozenset[str] = frozenset()
-    """Weights that the checkpoint did not hold: before training the model knows nothing by them."""
+    """The names of the weights that the checkpoint did not hold, such as those of a new head."""
 
     @property
     def model(self) -> PreTrainedModel | PeftModel:
+        """The model to train."""
         return self.adapted.model
 
     @cached_property
     def chat_template(self) -> str | None:
-        """The recipe's prompt as the chat template that is saved. None: the task makes none."""
+        """The chat template that is saved, made from task.prompt. None: the task makes none."""
         return self.recipe.task.chat_template(self.tokenizer, self.shape)
 
     @property
     def plain_train(self) -> Encoded:
-        """The training rows without the changed copies of `data.augment`."""
+        """The encoded training rows without the changed copies that `data.augment` adds."""
         if self.recipe.data.augment is None:
             return self.encoded["train"]
         return self.recipe.task.encode(
@@ -57,7 +64,7 @@ class Prepared:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user should know before training."""
+        """Warnings that a user should read before training."""
         training, method = self.recipe.training, self.recipe.method
         parameters = self.model.num_parameters()
         warnings = list(self.splits.warnings)
@@ -65,14 +72,14 @@ class Prepared:
             warnings += [f"{split}: {warning}" for warning in encoded.warnings]
         if training.learning_rate is None and parameters >= LARGE:
             warnings.append(
-                f"learning rate {method.learning_rate:g}: {type(method).__name__}'s default, "
-                f"measured on models of 5 M parameters; one of {parameters / 1e6:.0f} M usually "
-                "wants less: set training.learning_rate"
+                f"the learning rate {method.learning_rate:g} is the default of "
+                f"{type(method).__name__}, measured on models of 5 M parameters; a model of "
+                f"{parameters / 1e6:.0f} M usually needs a lower one: set training.learning_rate"
             )
         patience = training.early_stopping_patience
-        judged = "validation" in self.encoded and training.eval_strategy != "no"
+        is_evaluated = "validation" in self.encoded and training.eval_strategy != "no"
         if patience not in (None, type(training).early_stopping_patience) and not (
-            judged and training.load_best_model_at_end
+            is_evaluated and training.load_best_model_at_end
         ):
             warnings.append(
                 f"training.early_stopping_patience {patience} is not used: it needs a validation "
@@ -84,19 +91,19 @@ class Prepared:
         ):
             warnings.append(
                 "the chat template of the base model is replaced in model/ by one made from "
-                "task.prompt, which is what the model is trained on"
+                "task.prompt, because the model is trained on that prompt"
             )
-        return (*warnings, *_alike(self.objective.names))
+        return (*warnings, *_similar_labels(self.objective.names))
 
 
-def _alike(names: Sequence[str]) -> list[str]:
-    """Warnings of labels that differ only in case or white space."""
+def _similar_labels(names: Sequence[str]) -> list[str]:
+    """A warning for each group of labels that differ only in case or white space."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(" ".join(name.casefold().split()), []).append(name)
     return [
-        f"{' and '.join(map(repr, group))} are learned as different, and differ only in case "
-        "or space; write them in one way"
+        f"{' and '.join(map(repr, group))} are learned as different labels, but differ only in "
+        "case or white space; if they are one label, write it in one way"
         for group in groups.values()
         if len(group) > 1
     ]

@@ -1,4 +1,4 @@
-"""Several processes of one run, as torchrun and accelerate launch start them."""
+"""Joins the processes of one run, which torchrun or accelerate launch started."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ if TYPE_CHECKING:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and prints."""
+    """Whether this is the first process, which alone writes files and prints."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def start(training: TrainingArguments) -> None:
-    """Joins the processes that the launcher started.
+    """Connects this process with the others that the launcher started.
 
     Raises:
-        ValueError: fewer processes or devices are available than the launcher should start.
+        ValueError: the launcher started fewer processes than it was asked for, there are fewer GPUs
+            than processes, or FSDP has only one process or no GPU.
     """
     import torch
     from accelerate import PartialState
 
     if "WORLD_SIZE" not in os.environ:
-        # accelerate launch sets these two, but starts one process, without several GPUs
+        # Without several GPUs, accelerate launch sets these two variables but starts one process.
         if "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_PORT" in os.environ:
             raise ValueError(
-                "accelerate launch was asked for several processes and started one, as it does "
-                "where it finds fewer than two GPUs: torchrun --nproc_per_node N starts N on any "
-                "machine, as does accelerate launch --multi_gpu --num_processes N, without --cpu"
+                "accelerate launch was asked for several processes and started one, because it "
+                "finds fewer than two GPUs: to start N processes on any machine, use torchrun "
+                "--nproc_per_node N, or accelerate launch --multi_gpu --num_processes N without "
+                "--cpu"
             )
         if training.fsdp:
             raise ValueError(
-                "training.fsdp spreads a model over processes, and this is one: start several, "
-                "torchrun --nproc_per_node N, or leave it out"
+                "training.fsdp spreads a model over several processes, but this run has one: start "
+                "N processes with torchrun --nproc_per_node N, or leave out training.fsdp"
             )
         return
     cpu = training.use_cpu or not torch.accelerator.is_available()
@@ -44,23 +46,29 @@ def start(training: TrainingArguments) -> None:
     if not cpu and local > torch.accelerator.device_count():
         raise ValueError(
             f"{local} processes were started on a machine with {torch.accelerator.device_count()} "
-            "GPUs: start one for each, or add --training.use-cpu"
+            "GPUs: start one process for each GPU, or add --training.use-cpu"
         )
     if cpu and (training.fsdp or os.environ.get("ACCELERATE_USE_FSDP") == "true"):
         raise ValueError(
-            "FSDP needs GPUs: on CPU accelerate would run DDP and not say so; leave out "
+            "FSDP needs GPUs; on a CPU accelerate would run DDP without a warning: leave out "
             "training.fsdp, or launch with examples/accelerate/ddp.yaml"
         )
-    # As the Trainer's own arguments will, only earlier.
+    # TrainingArguments would make the same state, but later.
     timeout = timedelta(seconds=training.ddp_timeout)
     state = PartialState(cpu=cpu, backend=training.ddp_backend, timeout=timeout)
     assert state.num_processes == int(os.environ["WORLD_SIZE"])
 
 
 def on_first(step: Callable[[], Any]) -> Any:
-    """What `step` gives on the first process, told to all; the others wait.
+    """Calls `step` on the first process, and sends its result to all processes, which wait for it.
 
-    Raises: on every process the ValueError or OSError that `step` raised on the first.
+    Returns:
+        The result of `step`, on every process.
+
+    Raises:
+        ValueError: `step` raised it on the first process. The other processes raise a ValueError
+            with the same message, also for an OSError.
+        OSError: `step` raised it, and this is the first process.
     """
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
@@ -72,10 +80,10 @@ def on_first(step: Callable[[], Any]) -> Any:
             value = step()
         except (ValueError, OSError) as raised:
             error = raised
-    told = [value, None if error is None else str(error)]
-    broadcast_object_list(told)
+    message = [value, None if error is None else str(error)]
+    broadcast_object_list(message)
     if error is not None:
         raise error
-    if told[1] is not None:
-        raise ValueError(told[1])
-    return told[0]
+    if message[1] is not None:
+        raise ValueError(message[1])
+    return message[0]

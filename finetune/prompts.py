@@ -1,4 +1,4 @@
-"""What a user asks of a saved model, as token ids."""
+"""Reads the prompts of a user, and encodes them for a saved model."""
 
 from __future__ import annotations
 
@@ -16,41 +16,53 @@ if TYPE_CHECKING:
 
 
 def read_prompts(
-    given: Sequence[str], file: str | None, warn: Callable[[str], None]
+    prompts: Sequence[str], file: str | None, warn: Callable[[str], None]
 ) -> list[Prompt]:
-    """Texts of the command line, or of a file; of standard input where neither is given.
+    """Reads prompts from the command line, from a file, or from standard input.
 
-    A file has a text a line, or rows in any format that training reads; in JSON and JSONL a text
-    may stand for a row. `warn` is told what the file's reader left out.
+    Args:
+        prompts: the texts of the command line. Empty: there are none.
+        file: a file with one text on each line, or with rows in any format that training reads. In
+            JSON and JSONL, a row may be just a text. With neither `prompts` nor `file`, each line
+            of standard input is a prompt.
+        warn: called with each note of the file's reader about rows that it left out.
+
+    Returns:
+        The prompts: texts, or rows as dicts.
 
     Raises:
-        ValueError: there are no prompts, or both prompts and a file, or the file cannot be read.
+        ValueError: there are no prompts, there are both texts and a file, or the file cannot be
+            read.
     """
-    if file is not None and given:
+    if file is not None and prompts:
         raise ValueError("give texts or --file FILE, not both")
+    rows: list[Prompt]
     if file is not None:
-        prompts = list(_from_file(file, warn))
-    elif given:
-        prompts = list(given)
+        rows = list(_from_file(file, warn))
     else:
-        prompts = list(_piped())
-    if not prompts:
-        source = "there is none on standard input" if file is None else f"{file} holds none"
-        raise ValueError(f'no text to read: {source}; give "a text" … or --file FILE')
-    return prompts
+        rows = list(prompts or _from_standard_input())
+    if not rows:
+        source = "standard input has none" if file is None else f"{file} has none"
+        raise ValueError(f'there is no text to read: {source}; give "a text" … or --file FILE')
+    return rows
 
 
-def _piped() -> Iterator[str]:
-    """The lines of standard input, unless it is a terminal."""
+def _from_standard_input() -> Iterator[str]:
+    """Reads the lines of standard input that are not blank. A terminal has none.
+
+    Raises:
+        ValueError: standard input is not UTF-8.
+    """
     if sys.stdin is None or sys.stdin.isatty():
         return
     try:
         yield from filter(str.strip, sys.stdin.read().splitlines())
     except UnicodeDecodeError as error:
-        raise ValueError(f"standard input is not UTF-8: {error}") from error
+        raise ValueError(f"standard input is not UTF-8: {error}; convert it to UTF-8") from error
 
 
 def _from_file(source: str, warn: Callable[[str], None]) -> Iterator[Prompt]:
+    """Reads the texts or rows of a file, in the format that its suffix names."""
     from finetune.data.files import read_rows, read_texts
     from finetune.data.formats import SUFFIXES, suffix_of
 
@@ -69,7 +81,11 @@ def _from_file(source: str, warn: Callable[[str], None]) -> Iterator[Prompt]:
 
 
 def _from_json(text: str, name: str, *, whole: bool) -> Iterator[Prompt]:
-    """The values of a list (`whole`), or one a line."""
+    """Reads JSON prompts: a list of them if `whole`, otherwise one on each line.
+
+    Raises:
+        ValueError: the text is not JSON, or a value is neither a text nor an object.
+    """
     parts = [(1, text)] if whole else enumerate(text.split("\n"), 1)
     for number, part in parts:
         if not part.strip():
@@ -80,11 +96,13 @@ def _from_json(text: str, name: str, *, whole: bool) -> Iterator[Prompt]:
             place = name if whole else f"{name}, line {number}"
             raise ValueError(f"{place}: not JSON: {error}") from error
         if whole and not isinstance(values, list):
-            raise ValueError(f"{name} holds no list of texts or objects")
+            raise ValueError(f"{name} holds no list of texts or objects: put [ ] around them")
         for row, value in enumerate(values if whole else [values], 1):
             if not isinstance(value, str | dict):
                 place = f"{name}, row {row}" if whole else f"{name}, line {number}"
-                raise ValueError(f"{place}: neither a text nor an object")
+                raise ValueError(
+                    f"{place}: neither a text nor an object; a prompt must be one of them"
+                )
             if isinstance(value, dict) and value.keys() == {"prompt"}:
                 value = value["prompt"]
             yield value
@@ -93,11 +111,19 @@ def _from_json(text: str, name: str, *, whole: bool) -> Iterator[Prompt]:
 def encode_prompts(
     saved: Saved, prompts: Sequence[Prompt], *, raw: bool
 ) -> tuple[list[str], list[list[int]]]:
-    """Texts and token ids; a run's prompts are set into its recipe's template unless `raw`.
+    """Encodes prompts for a saved model.
+
+    Args:
+        saved: the model. If it is a run, the template of its recipe is filled with each prompt.
+        prompts: texts, or rows with the columns of the template.
+        raw: whether the template is ignored, so that prompts are encoded as they are.
+
+    Returns:
+        The texts after the template, and the token ids of each.
 
     Raises:
-        ValueError: the model generates no text, or a prompt has no value for a column of the
-            template, or is too long.
+        ValueError: the model generates no text, a prompt has no value for a column of the template,
+            or a prompt is too long.
     """
     if saved.objective.no_text is not None:
         raise ValueError(f"this model {saved.objective.no_text}")
@@ -110,8 +136,8 @@ def encode_prompts(
         prompt_ids, was_cut = template.ids(row, saved.tokenizer, shape)
         if was_cut:
             raise ValueError(
-                f"prompt {number} is too long: the limit is {template.limits(shape)[0]} tokens; "
-                "shorten it"
+                f"prompt {number} is too long: the limit is {template.limits(shape)[0]} tokens. "
+                "Shorten it"
             )
         texts.append(template.prompt.format_map(row))
         ids.append(prompt_ids)

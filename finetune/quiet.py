@@ -1,4 +1,4 @@
-"""What libraries print over ours, silenced on the command line and within a verb in a notebook."""
+"""Silences log lines and progress bars of libraries on the command line and in the verbs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ SETTINGS = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
 }
-"""Environment variables that libraries read when they are imported, and processes inherit."""
+"""Environment variables that libraries read at their import. Child processes inherit them."""
 
 
 def silence() -> None:
     """Silences the log lines and progress bars of libraries, for the rest of the process.
 
-    What the user's own environment variables ask for stays as it is.
+    An environment variable that the user has set stays as it is.
     """
-    # PEFT reads a property and passes an argument that transformers has renamed.
+    # PEFT uses names that transformers has deprecated.
     warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
     warnings.filterwarnings("ignore", ".*`past_key_values` is deprecated.*", FutureWarning)
     unset = SETTINGS.keys() - os.environ.keys()
@@ -30,7 +30,7 @@ def silence() -> None:
     from huggingface_hub.utils.tqdm import disable_progress_bars
     from transformers.utils import logging
 
-    # A library that was imported before has read its variable already.
+    # A library that is imported already has read its variable.
     if "TRANSFORMERS_VERBOSITY" in unset:
         logging.set_verbosity_error()
     if "HF_HUB_DISABLE_PROGRESS_BARS" in unset:
@@ -42,7 +42,7 @@ def silence() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within it, libraries are as silent as `silence` makes them; afterwards they print again."""
+    """A context in which libraries are silent, as after `silence`. Afterwards they print again."""
     import datasets
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils import logging

@@ -1,17 +1,17 @@
-"""Whether the Hub answers, asked once: without network its client tries again for half a minute."""
+"""Checks once whether the Hub answers. Without network, its client retries for half a minute."""
 
 from functools import cache
 
 
 @cache
 def hub_answers() -> bool:
-    """False where HF_HUB_OFFLINE is set, or nothing comes back within five seconds."""
+    """Whether the Hub answers within five seconds. False if HF_HUB_OFFLINE is set."""
     from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
         return False
     try:
         get_session().head(constants.ENDPOINT, timeout=5)
-    except Exception:  # the HTTP library below, hence its errors, differs between versions
+    except Exception:  # versions use different HTTP libraries, with different errors
         return False
     return True

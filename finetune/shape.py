@@ -1,4 +1,4 @@
-"""What a loaded model is, as far as tasks, batching and generation need to know."""
+"""Facts about a loaded model that tasks, batching and generation use."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 STATE_NAMES = frozenset({"past_key_values", "cache"})
-"""What a model keeps of a text goes by the second of these names since transformers 5.24."""
+"""The names of the cache of a model. Transformers uses the second name since version 5.24."""
 
 
 def state_name() -> str:
-    """The one of `STATE_NAMES` that the installed transformers uses."""
+    """The name of the cache, from `STATE_NAMES`, in the installed transformers."""
     from transformers.modeling_outputs import BaseModelOutputWithPast
 
     (name,) = STATE_NAMES & {field.name for field in fields(BaseModelOutputWithPast)}
@@ -31,32 +31,33 @@ HEAD_ENDINGS = (
     "AlbertForPreTraining",
     "ElectraForPreTraining",
 )
-"""How the names of transformers' classes end that are no language models."""
+"""Endings of the names of transformers' classes that are not language models."""
 
 
 def head_name(class_name: str) -> str | None:
-    """The one of `HEAD_ENDINGS` with which the name of a transformers class ends.
+    """The ending of a transformers class name, from `HEAD_ENDINGS`.
 
-    None: it ends in none of them, as a language model's does.
+    Returns:
+        The ending, or None if the name has none of them, as for a language model.
     """
     return next((ending for ending in HEAD_ENDINGS if class_name.endswith(ending)), None)
 
 
 class Head(Protocol):
-    """What loading a model asks of the objective that it is loaded for."""
+    """The part of an objective that is used when a model is loaded for it."""
 
     @property
     def ending(self) -> str | None:
-        """The one of `HEAD_ENDINGS` that the model's class has."""
+        """The ending of the name of the model's class, from `HEAD_ENDINGS`. None: another class."""
         ...
 
     @property
     def remade(self) -> bool:
-        """A head of another shape, which has other labels, is made anew."""
+        """Whether a saved head of another shape, for other labels, is replaced by a fresh head."""
         ...
 
     def describe(self, config: PreTrainedConfig) -> None:
-        """Writes what the head is for into the model's config.
+        """Writes the settings of the head, such as its labels, into the model's config.
 
         Raises:
             ValueError: a model with this config cannot have the head.
@@ -65,7 +66,7 @@ class Head(Protocol):
 
 
 def base_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
-    """The model without an adapter around it."""
+    """The model itself, without the PEFT adapter around it."""
     from peft import PeftModel
 
     return model.get_base_model() if isinstance(model, PeftModel) else model
@@ -73,26 +74,31 @@ def base_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
 
 @dataclass(frozen=True)
 class Shape:
+    """What tasks, batching and generation need to know about a loaded model."""
+
     encoder_decoder: bool
+    """Whether the model has an encoder and a decoder."""
     max_tokens: int | None
-    """The longest text the model takes, its soft prompt already subtracted; None: no limit."""
+    """The most tokens of text that the model takes, without its soft prompt. None: no limit."""
     prompt_tokens: int
-    """Virtual tokens (soft prompt or prefix) that stand before every text."""
+    """The number of virtual tokens (soft prompt or prefix) before every text."""
     recurrent: bool = False
-    """What it has read is in a state of fixed size, which can be carried on."""
+    """Whether the model keeps what it has read in a state of fixed size, which the next row can
+    start from."""
 
     @classmethod
     def of(cls, model: PreTrainedModel | PeftModel) -> Shape:
+        """Reads the facts from a loaded model and its config."""
         prompt = soft_prompt(model)
         prompt_tokens = 0 if prompt is None else prompt.num_virtual_tokens
         config = model.config.to_dict()
-        # T5 keeps an n_positions it does not use: its positions are relative.
+        # The positions of T5 are relative, so the n_positions in its config has no effect.
         relative = "relative_attention_num_buckets" in config
-        named = [] if relative else [config.get("n_positions")]
-        named.append(config.get("max_position_embeddings"))
-        positions = next((value for value in named if value), None)
+        lengths = [] if relative else [config.get("n_positions")]
+        lengths.append(config.get("max_position_embeddings"))
+        positions = next((length for length in lengths if length), None)
         if positions is not None:
-            positions -= _taken(model)
+            positions -= _reserved_positions(model)
         return cls(
             encoder_decoder=bool(model.config.is_encoder_decoder),
             max_tokens=None if positions is None else positions - prompt_tokens,
@@ -102,32 +108,37 @@ class Shape:
 
 
 def soft_prompt(model: PreTrainedModel | PeftModel) -> PromptLearningConfig | None:
-    """The settings of the soft prompt or prefix that the model puts before every text.
+    """The PEFT config of the soft prompt or prefix that the model puts before every text.
 
-    None where it has none, and inside `model.disable_adapter()`.
+    Returns:
+        The config, or None if the model has no soft prompt. Inside `model.disable_adapter()` it is
+        None, too.
     """
     from peft import PeftModel, PromptLearningConfig
 
-    # PEFT's own forward leaves the prompt out there; what reads the config alone would not.
+    # The config still names the soft prompt when the adapter is disabled, but the forward pass
+    # leaves it out.
     if not isinstance(model, PeftModel) or not model.has_active_enabled_adapter:
         return None
     config = model.active_peft_config
     return config if isinstance(config, PromptLearningConfig) else None
 
 
-def _taken(model: PreTrainedModel | PeftModel) -> int:
-    """Rows at the start of a table of positions that no text gets.
+def _reserved_positions(model: PreTrainedModel | PeftModel) -> int:
+    """The number of positions, at the start of the position embeddings, that no text uses.
 
-    RoBERTa and what descends from it count from behind the pad token's id, which their tables name:
-    of its 514 positions a text gets 512.
+    RoBERTa and its descendants count positions from the id of the pad token plus one. This id is
+    the `padding_idx` of their position embeddings. Of RoBERTa's 514 positions, a text can use 512.
     """
     from torch.nn import Embedding
-    from transformers.models.ibert.quant_modules import QuantEmbedding  # an Embedding of its own
+    from transformers.models.ibert.quant_modules import (
+        QuantEmbedding,
+    )  # no nn.Embedding  # is no nn.Embedding
 
     tables = (
         module
         for name, module in model.named_modules()
         if name.endswith("position_embeddings") and isinstance(module, Embedding | QuantEmbedding)
     )
-    pad = next((table.padding_idx for table in tables), None)
-    return 0 if pad is None else pad + 1
+    padding_index = next((table.padding_idx for table in tables), None)
+    return 0 if padding_index is None else padding_index + 1

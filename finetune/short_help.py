@@ -53,6 +53,8 @@ def of_recipes(
     """The help of a verb that takes settings of a recipe.
 
     Args:
+        verb: The verb.
+        text: What the verb does, in one line.
         usage: What the verb takes besides settings, and what it means.
         recipes: The recipes whose values are shown. Empty: none is named.
         omit: The settings that the verb lacks.
@@ -72,6 +74,7 @@ def of_decoding(text: str, usage: Mapping[str, str], decoding: Decoding | None) 
     """The help of `generate`.
 
     Args:
+        text: What it does, in one line.
         usage: What it takes besides settings, and what it means.
         decoding: The settings of the model that is named. None: none is named.
     """

@@ -45,15 +45,15 @@ class Study:
     `recipes/<name>/__init__.py`, or anywhere else and is then given by its path.
 
     Example:
-        study = Study(
-            data=Data("ucirvine/sms_spam", columns={"sms": "text"}),
-            task=Classification(),
-            training=Training(num_train_epochs=3),
-            arms={
-                "gpt2_full": GPT2_FULL,
-                "gpt2_norms": Arm(GPT2, Partial("norms"), 1e-3, "measured here"),
-            },
-        )
+        >>> study = Study(
+        ...     data=Data("ucirvine/sms_spam", columns={"sms": "text"}),
+        ...     task=Classification(),
+        ...     training=Training(num_train_epochs=3),
+        ...     arms={
+        ...         "gpt2_full": GPT2_FULL,
+        ...         "gpt2_norms": Arm(GPT2, Partial("norms"), 1e-3, "measured here"),
+        ...     },
+        ... )
     """
 
     data: Data

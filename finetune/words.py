@@ -1,14 +1,14 @@
-"""Words of a text, in any script."""
+"""Finds the words of a text in any script."""
 
 from __future__ import annotations
 
 import regex  # type: ignore[import-untyped]  # ships no types
 
 Span = tuple[int, int]
-"""A place in a text: its first character, and the one after its last."""
+"""The indices of the first character of a part of a text, and of the character after its last."""
 
 SPACELESS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-"""Scripts written without spaces: there each character, with its marks, is a word."""
+"""Scripts that are written without spaces. Each of their characters, with its marks, is a word."""
 
 _PART = rf"(?P<part>[[\p{{L}}\p{{N}}\p{{M}}]--[{SPACELESS}]]+)"
 _JOINT = r"(?:['’\u200c\u200d-]|_+|(?<=\p{N})[.,](?=\p{N}))"
@@ -20,28 +20,42 @@ _WORD = regex.compile(
 
 
 def word_spans(text: str, within: Span | None = None) -> list[Span]:
-    """The words of `text`, in order; with `within`, only those of this part of it.
+    """Finds the words of a text.
 
-    A word is a character of a script without spaces, with its marks; elsewhere letters, digits and
-    marks, joined by an apostrophe, a hyphen or underscores inside a word and by a separator inside
-    a number; or a sign, repeated or not. Every character that is no white space is in one word.
+    Every character that is not white space is in exactly one word. A word is one of these:
+
+    - a character of a script without spaces, with its marks;
+    - letters, digits and marks of other scripts. Apostrophes, hyphens and underscores inside a word
+      and separators inside a number belong to it;
+    - a sign, such as a punctuation mark, alone or repeated.
+
+    Args:
+        text: the text.
+        within: the part of the text that is searched. None: the whole text.
+
+    Returns:
+        The span of each word in `text`, in order.
     """
     start, end = within or (0, len(text))
     return [match.span() for match in _WORD.finditer(text, start, end)]
 
 
 def word_parts(text: str) -> list[str]:
-    """The words of `text` without signs, each cut where it is joined: `don't` is `don` and `t`."""
+    """The words of `text` without signs, split at their joints: `don't` gives `don` and `t`."""
     return [part for match in _WORD.finditer(text) for part in match.captures("part")]
 
 
 def spaced_words(text: str) -> list[Span]:
-    """The words of `text` between spaces: words and signs that touch each other are one word.
+    """Finds the words of a text that is split at its spaces.
 
-    A character of a script without spaces is a word of its own.
+    Words and signs that touch each other are one word. A character of a script without spaces is a
+    word of its own.
+
+    Returns:
+        The span of each word in `text`, in order.
     """
     spans: list[Span] = []
-    open_ended = False  # whether a word that touches the last one belongs to it
+    open_ended = False  # whether the next word, if it touches the last one, belongs to it
     for match in _WORD.finditer(text):
         start, end = match.span()
         spaced = match["spaceless"] is None

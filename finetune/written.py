@@ -50,8 +50,14 @@ def _default(field: Field[Any]) -> Any:
     return field.default
 
 
-def _expression(value: Any, indent: str, used: int) -> str:
-    """A value as Python. `used`: the columns that are taken on its first line."""
+def expression(value: Any, indent: str = "", used: int = 0) -> str:
+    """A value as Python. Settings that are defaults are left out.
+
+    Args:
+        value: a dataclass, a mapping or a literal.
+        indent: the white space before the lines after the first one.
+        used: the columns that are taken on the first line.
+    """
     if is_dataclass(value):
         return _call(type(value).__name__, _settings(value), indent, used)
     if isinstance(value, Mapping):
@@ -75,11 +81,11 @@ def _bracketed(
     opening: str, entries: list[tuple[str, Any]], closing: str, indent: str, used: int
 ) -> str:
     """Entries between brackets: on one line if they fit, else each on a line of its own."""
-    short = ", ".join(name + _expression(value, "", 0) for name, value in entries)
+    short = ", ".join(name + expression(value) for name, value in entries)
     if "\n" not in short and used + len(opening + short + closing) < WIDTH:
         return opening + short + closing
     inner = indent + INDENT
     lines = [
-        f"{inner}{name}{_expression(value, inner, len(inner + name))},\n" for name, value in entries
+        f"{inner}{name}{expression(value, inner, len(inner + name))},\n" for name, value in entries
     ]
     return f"{opening}\n{''.join(lines)}{indent}{closing}"

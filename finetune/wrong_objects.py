@@ -1,6 +1,8 @@
-"""Wrong objects in a recipe or a call: one error that says what to write instead."""
+"""Refuses an object of a wrong class with an error that says what to write instead."""
 
 from __future__ import annotations
+
+from os import PathLike, fspath
 
 INSTEAD = {
     ("model", "str"): "write Pretrained({value!r})",
@@ -12,7 +14,7 @@ INSTEAD = {
     ("Loaded: model", "str"): "write Pretrained({value!r}) instead of Loaded",
     ("Loaded: model", "PeftModel"): "save it with model.merge_and_unload().save_pretrained(FOLDER) "
     "and tokenizer.save_pretrained(FOLDER), and write Pretrained(FOLDER)",
-    ("Loaded: model", "OptimizedModule"): "compile nothing; write Loaded(model._orig_mod, ...)",
+    ("Loaded: model", "OptimizedModule"): "write Loaded(model._orig_mod, tokenizer)",
     ("Loaded: model", "DataParallel"): "write Loaded(model.module, tokenizer)",
     ("Loaded: model", "DistributedDataParallel"): "write Loaded(model.module, tokenizer)",
     ("method", "PeftConfig"): "write LoRA(r=8), IA3(), PromptTuning() or PrefixTuning()",
@@ -32,14 +34,19 @@ INSTEAD = {
     ("recipe", "Arm"): "write Recipe(arm.model, task, data, method=arm.method)",
     ("recipe", "Training"): "write Recipe(model, task, data, training=training)",
     ("recipe", "list"): "call run once for each recipe, or compare(recipes)",
+    ("run", "Recipe"): "write run(recipe) first, and pass what it gives",
+    ("run", "PreTrainedModel"): "save it with model.save_pretrained(FOLDER) and "
+    "tokenizer.save_pretrained(FOLDER), and pass FOLDER",
+    ("run", "Loaded"): "save it with model.save_pretrained(FOLDER) and "
+    "tokenizer.save_pretrained(FOLDER), and pass FOLDER",
     ("splits", "DatasetDict"): "write Splits.of(train=rows['train'], test=rows['test'])",
     ("splits", "dict"): "write Splits.of(train=rows, test=test_rows)",
     ("metrics", "str"): "write an object of a subclass of Score",
-    ("arms", "list"): "write a dict of names, arms={{'full': Arm(model, method)}}",
+    ("arms", "list"): "write a dict with a name for each arm, arms={{'full': Arm(model, method)}}",
 }
-"""What to write, by the parameter and the name of a class that the object is an instance of.
+"""What to write instead of a wrong object, by the name of the parameter and of the object's class.
 
-Classes are named, because importing all of them would take seconds."""
+The class may be a base class of the object's. It is named, because imports take seconds."""
 
 EXAMPLES = {
     "model": 'Pretrained("gpt2"), Scratch("gpt2") or Loaded(model, tokenizer)',
@@ -53,10 +60,11 @@ EXAMPLES = {
     "metrics": "a tuple of objects of subclasses of Score, (MyScore(),)",
     "recipe": 'Recipe(model, task, data), or the name of one, "quickstart/gpt2_full"',
     "splits": "Splits.of(train=rows)",
+    "run": 'a Run, its folder or its Hub id, "runs/spam/gpt2_full"',
     "callbacks": "a list of objects or subclasses of transformers.TrainerCallback",
     "arms": '{"full": Arm(model, method)}',
 }
-"""What to write for a parameter, whatever the object is."""
+"""What to write for a parameter, if `INSTEAD` does not have the class of the object."""
 
 
 def check_object(name: str, value: object, *kinds: type) -> None:
@@ -73,16 +81,26 @@ def check_object(name: str, value: object, *kinds: type) -> None:
     if isinstance(value, kinds):
         return
     if isinstance(value, type):
-        written = f"{value.__name__}(...)" if issubclass(value, kinds) else EXAMPLES[name]
-        raise ValueError(f"{name} is the class {value.__name__}, not an object: write {written}")
+        example = f"{value.__name__}(...)" if issubclass(value, kinds) else EXAMPLES[name]
+        raise ValueError(f"{name} is the class {value.__name__}, not an object: write {example}")
     ancestors = [cls.__name__ for cls in type(value).__mro__]
-    known = [INSTEAD[name, ancestor] for ancestor in ancestors if (name, ancestor) in INSTEAD]
-    instead = known[0] if known else f"write {EXAMPLES[name]}"
+    hints = [INSTEAD[name, ancestor] for ancestor in ancestors if (name, ancestor) in INSTEAD]
+    instead = hints[0] if hints else f"write {EXAMPLES[name]}"
     raise ValueError(f"{name} is {_short(value)}: {instead.format(value=value, text=str(value))}")
 
 
+def path_of(run: str | PathLike[str]) -> str:
+    """The path or Hub id of a run or model that a user passed to a verb.
+
+    Raises:
+        ValueError: The object is no path and no `Run`.
+    """
+    check_object("run", run, str, PathLike)
+    return fspath(run)
+
+
 def _short(value: object) -> str:
-    """A short value as it is written, and of any other object the class."""
-    plain = value is None or isinstance(value, str | int | float)
+    """A short text, number or None as Python writes it, or else the class of the object."""
+    is_plain = value is None or isinstance(value, str | int | float)
     text = repr(value)
-    return text if plain and len(text) <= 60 else f"an object of class {type(value).__name__}"
+    return text if is_plain and len(text) <= 60 else f"an object of class {type(value).__name__}"

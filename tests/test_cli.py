@@ -101,9 +101,12 @@ def test_a_run_from_the_command_line_ends_with_scores_and_the_folder(
         (["run", "mine/arm.py", *ROWS, "--task.prompt", "no column"], "names no column"),
         (["run", "mine/arm.py", "--model.architecture", "gpt2"], "a setting of Scratch, and the"),
         (["run", "mine/arm.py", "--method.r", "4"], "the method of mine/arm is Partial, whose"),
-        (["run", "--from", "missing.json"], "missing.json: no such file"),
-        (["run", "--from", "missing.json", "--training.max-steps", "2"], "missing.json: no such"),
-        (["run", "--from", "mine"], "mine/recipe.json: no such file; name the recipe.json of a"),
+        (["run", "--from", "missing.json"], "there is no file missing.json"),
+        (
+            ["run", "--from", "missing.json", "--training.max-steps", "2"],
+            "there is no file missing.json",
+        ),
+        (["run", "--from", "mine"], "there is no file mine/recipe.json; name the recipe.json of a"),
         (
             ["run", "--from", "list.json"],
             "list.json holds no recipe; name the recipe.json of a run",
@@ -143,7 +146,7 @@ def test_a_run_from_the_command_line_ends_with_scores_and_the_folder(
         (["merge", "base"], "merge: the following arguments are required: OUT"),
         (["predict", "base", "--lr", "1", "text"], "no such setting: --lr; see --help"),
         (["predict", "base", "text", "--batch-size", "0"], "--batch-size: 0 must be at least 1"),
-        (["generate", "base"], "there is none on standard input"),
+        (["generate", "base"], "standard input has none"),
         (["generate", "base", "--file", "missing.txt"], "no file matches missing.txt"),
         (["generate", "base", "text", "--file", "rows.jsonl"], "texts or --file FILE, not both"),
         (

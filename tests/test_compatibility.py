@@ -34,6 +34,7 @@ from finetune.compatibility import (
 )
 from finetune.methods import Full, Method
 from finetune.models.loaded import Unloaded
+from finetune.objectives import Text
 from finetune.prepare import prepare
 from finetune.prepared import Prepared
 from finetune.recipe import Model
@@ -53,8 +54,8 @@ Case = tuple[Task, Model, Method, dict[str, Any], str]
 
 def first_full(method: str) -> str:
     return (
-        f"use Full; or train it with Full first, then {method} on Pretrained(the folder model/ of "
-        "that run)"
+        f"use Full; or train the model with Full first, then use {method} with Pretrained(FOLDER) "
+        "on the folder model/ of that run"
     )
 
 
@@ -68,52 +69,53 @@ OF_RECIPES: Sequence[Case] = (
         Unloaded("GPT2LMHeadModel", None, None, "sha256:0"),
         Full(),
         {},
-        "the run trained a GPT2LMHeadModel in the memory of a Python program, which recipe.json "
-        "does not hold; in Python, run(replace(recipe, model=Loaded(model, tokenizer)))",
+        "the run trained a GPT2LMHeadModel object of a Python program, which recipe.json does not "
+        "hold; in Python, call run(replace(recipe, model=Loaded(model, tokenizer)))",
     ),
     (
         LanguageModeling(),
         GPT2,
         Partial("blocks[-2:]"),
         {},
-        "method Partial keeps the weights that it does not select as a checkpoint holds them, and "
-        f"a model from scratch has none; {first_full('Partial')}",
+        "method Partial keeps all other weights as they are in a checkpoint, and a model from "
+        f"scratch has no checkpoint; {first_full('Partial')}",
     ),
     (
         LanguageModeling(),
         GPT2,
         LoRA(),
         {},
-        "method LoRA saves only what it adds to a base model, and a model from scratch has none; "
-        f"{first_full('LoRA')}",
+        "method LoRA saves an adapter for a base model, and a model from scratch has no base "
+        f"model; {first_full('LoRA')}",
     ),
     (
         LanguageModeling(),
         TINY,
         PrefixTuning(num_virtual_tokens=2),
         {"gradient_checkpointing": True},
-        "training.gradient_checkpointing cannot be used with PrefixTuning: a prefix travels in the "
-        "cache, which checkpointing switches off; leave it out, or use another method",
+        "training.gradient_checkpointing cannot be used with PrefixTuning: the prefix is in the "
+        "key-value cache, which checkpointing switches off; leave it out, or use another method",
     ),
     consecutive(
         {"gradient_checkpointing": True},
-        "training.gradient_checkpointing cannot be used with task.consecutive: computed again, a "
-        "block would not find its state; leave one of them out",
+        "training.gradient_checkpointing cannot be used with task.consecutive: when a block is "
+        "recomputed, the state before it is gone; leave one of them out",
     ),
     consecutive(
         {"train_sampling_strategy": "group_by_length"},
-        "training.train_sampling_strategy group_by_length cannot be used with task.consecutive: "
-        "consecutive blocks have an order; leave it out",
+        "training.train_sampling_strategy group_by_length cannot be used with task.consecutive, "
+        "which keeps the blocks in their order; leave it out",
     ),
     consecutive(
         {"auto_find_batch_size": True},
-        "training.auto_find_batch_size True cannot be used with task.consecutive: each row of the "
-        "batch is a stream; set training.per_device_train_batch_size",
+        "training.auto_find_batch_size cannot be used with task.consecutive: each row of the batch "
+        "is a stream of text, so the batch size must stay the same; set "
+        "training.per_device_train_batch_size",
     ),
     consecutive(
         {"ignore_data_skip": True},
-        "training.ignore_data_skip True cannot be used with task.consecutive: a resumed run goes "
-        "on where its state is; leave it out",
+        "training.ignore_data_skip cannot be used with task.consecutive: a resumed run must "
+        "continue at the block that its state belongs to; leave it out",
     ),
 )
 OF_METHODS: Sequence[Case] = (
@@ -122,18 +124,29 @@ OF_METHODS: Sequence[Case] = (
         Pretrained("any"),
         LoRA(),
         {},
-        "ReplacedTokens trains a model's own weights: method LoRA cannot be used with it; use Full "
-        "or Partial",
+        "ReplacedTokens pre-trains the weights of the model, and method LoRA cannot be used with "
+        "it; use Full or Partial",
     ),
 )
+
+
+class Own(Text):
+    """An output of a user's own."""
+
+
+class OwnOutput(LanguageModeling):
+    def objective(self, splits: Any) -> Any:
+        return Own()
+
+
 OF_ARGUMENTS: Sequence[Case] = (
     (
         LanguageModeling(),
         Loaded(build("gpt2"), tokenizer("gpt2")),
         LoRA(),
         {},
-        "method LoRA saves only what it adds to a base model, and there is no checkpoint with the "
-        "weights of the model of Loaded, from which that could be loaded again; save both with "
+        "method LoRA saves an adapter for a base model, and no checkpoint holds the weights of the "
+        "model in Loaded; save it and its tokenizer with "
         "model.save_pretrained(FOLDER) and tokenizer.save_pretrained(FOLDER), and write "
         "Pretrained(FOLDER)",
     ),
@@ -142,20 +155,30 @@ OF_ARGUMENTS: Sequence[Case] = (
         untrained("bert"),
         Full(),
         {"dataloader_persistent_workers": True, "dataloader_num_workers": 1},
-        "training.dataloader_persistent_workers: workers that outlive an epoch would draw the same "
-        "again; MaskedLanguageModeling draws anew; leave it out",
+        "training.dataloader_persistent_workers cannot be used with MaskedLanguageModeling, which "
+        "draws new random tokens for each epoch: persistent workers would draw the same ones "
+        "again; leave it out",
+    ),
+    (
+        OwnOutput(),
+        TINY,
+        LoRA(),
+        {},
+        "method LoRA cannot be used with OwnOutput: the output is a class of your own, and an "
+        "adapter does not say how to open its base with it; use Full or Partial",
     ),
     consecutive(
         {"gpus": 2},
-        "task.consecutive with 2 GPUs in one process; start one for each, torchrun "
-        "--nproc_per_node 2",
+        "task.consecutive cannot use 2 GPUs in one process; start one process for each GPU with "
+        "torchrun --nproc_per_node 2",
     ),
     (
         TASKS["albert"],
         untrained("albert"),
         Full(),
         {"gpus": 3},
-        "SentenceOrder with 3 GPUs in one process; start one for each, torchrun --nproc_per_node 3",
+        "SentenceOrder cannot use 3 GPUs in one process; start one process for each GPU with "
+        "torchrun --nproc_per_node 3",
     ),
     (
         Classification(imbalance="resample"),
@@ -163,7 +186,7 @@ OF_ARGUMENTS: Sequence[Case] = (
         Full(),
         {"train_sampling_strategy": "group_by_length"},
         "training.train_sampling_strategy group_by_length cannot be used with task.imbalance "
-        "resample, which draws the rows itself; leave one of them out",
+        "resample, which samples the rows itself; leave one of them out",
     ),
 )
 DDP = "; launch with examples/accelerate/ddp.yaml"
@@ -173,21 +196,22 @@ OF_FSDP: Sequence[Case] = (
         untrained("electra"),
         Full(),
         {},
-        f"FSDP cannot spread a generator and a discriminator that share an embedding{DDP}",
+        f"FSDP cannot shard a generator and a discriminator that share their embeddings{DDP}",
     ),
     (
         Completion("{text}", " {text}"),
         Pretrained("tiny-t5"),
         Full(),
         {},
-        f"FSDP cannot spread an encoder-decoder whose encoder and decoder share an embedding{DDP}",
+        "FSDP cannot shard an encoder-decoder whose encoder and decoder share their embeddings"
+        + DDP,
     ),
     (
         LanguageModeling(),
         TINY,
         PromptTuning(num_virtual_tokens=2),
         {},
-        "FSDP cannot spread PromptTuning, which embeds its prompt outside of the model" + DDP,
+        "FSDP cannot shard PromptTuning, which embeds its prompt outside the model" + DDP,
     ),
 )
 

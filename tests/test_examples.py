@@ -133,7 +133,7 @@ def test_a_downloaded_folder_runs_no_code_that_is_not_known_here(world: World) -
     finally:
         file.write_text(text)
     assert answer.code == 2
-    assert "code of its own, which never ran here" in answer.err
+    assert "code that has not run on this machine before" in answer.err
     assert not (world.folder / "executed").exists()
 
 

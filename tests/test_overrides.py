@@ -237,7 +237,7 @@ def test_wrong_values_are_one_plain_line() -> None:
         ("--decoding.temperature", "warm"): "--decoding.temperature: 'warm' is not a number",
         ("--task.cut", "middle"): "invalid choice 'middle' for argument '--task.cut'",
         ("--training.max-steps", "1", "2"): "these words set nothing: 2",
-        ("--training.bf16=true",): "--training.bf16 takes no value: alone it says true, ",
+        ("--training.bf16=true",): "--training.bf16 takes no value: --training.bf16 alone means ",
         ("--decoding.num-beams", "0"): "decoding.num_beams is 0; it must be at least 1",
     }.items():
         with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below

@@ -83,10 +83,13 @@ def test_what_a_class_of_ones_own_gives_is_checked_before_training(tmp_path: Pat
     for own, message in (
         (
             replace(made, task=Raw()),
-            "Raw.encode gives a Dataset; it must give .*Encoded",
+            "Raw.encode returns a Dataset; it must return .*Encoded",
         ),
-        (replace(made, task=Head()), "Head.objective gives a tuple; it must give .*BaseObjective"),
-        (replace(made, method=Frozen()), "Frozen.apply gives a GPT2.*; it must give .*Adapted"),
+        (
+            replace(made, task=Head()),
+            "Head.objective returns a tuple; it must return .*BaseObjective",
+        ),
+        (replace(made, method=Frozen()), "Frozen.apply returns a GPT2.*; it must return .*Adapted"),
     ):
         with pytest.raises(ValueError, match=message):
             prepare(own)

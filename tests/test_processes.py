@@ -259,7 +259,7 @@ def test_a_process_that_dies_ends_the_other_and_the_run_goes_on_where_it_was(
 ) -> None:
     assert two.process.returncode != 0
     assert two.ended - Path("died").stat().st_mtime < 30
-    with pytest.raises(ValueError, match="begun by 2 processes"):
+    with pytest.raises(ValueError, match="was started with 2 processes"):
         run(recipe("killed", "two", 4))
     again = ["--training.output-dir", "two/killed", "--training.per-device-train-batch-size", "4"]
     resumed = launch("finetune", "run", "mine/killed.py", *again)
@@ -297,5 +297,5 @@ def test_compare_is_not_launched_in_several(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_one_process_cannot_spread_a_model() -> None:
-    with pytest.raises(ValueError, match=r"training\.fsdp spreads a model over processes"):
+    with pytest.raises(ValueError, match=r"training\.fsdp spreads a model over several processes"):
         start(Training(fsdp="full_shard"))

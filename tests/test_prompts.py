@@ -88,8 +88,16 @@ def test_no_other_column_is_taken_for_the_tasks(
     ("name", "text", "line"),
     [
         ("a.jsonl", '{"source": "a"}\n{"source": \n', "a.jsonl, line 2: not JSON"),
-        ("a.jsonl", '"a"\n3\n', "a.jsonl, line 2: neither a text nor an object"),
-        ("a.json", '["a", 3]', "a.json, row 2: neither a text nor an object"),
+        (
+            "a.jsonl",
+            '"a"\n3\n',
+            "a.jsonl, line 2: neither a text nor an object; a prompt must be one of them",
+        ),
+        (
+            "a.json",
+            '["a", 3]',
+            "a.json, row 2: neither a text nor an object; a prompt must be one of them",
+        ),
         ("a.json", '{"source": "a"}', "a.json holds no list of texts or objects"),
         ("a.csv", "source,target\na,b,c\n", "a.csv, row 2: 3 values, but the header has 2"),
         ("a.csv", "source\n", "a.csv holds no rows"),
@@ -115,7 +123,7 @@ def test_standard_input_is_read_where_nothing_else_is_given(
     monkeypatch.setattr("sys.stdin", piped("one\n\ntwo\n"))
     assert read_prompts(["given"], None, silent) == ["given"]
     assert read_prompts([], None, silent) == ["one", "two"]
-    with pytest.raises(ValueError, match=r'there is none on standard input; give "a text"'):
+    with pytest.raises(ValueError, match=r'standard input has none; give "a text"'):
         read_prompts([], None, silent)
     monkeypatch.setattr("sys.stdin", piped(b"\xff\xfe"))
     with pytest.raises(ValueError, match="standard input is not UTF-8"):

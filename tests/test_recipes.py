@@ -17,7 +17,7 @@ import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 import finetune.verbs.run
-from finetune import Completion, Data, LanguageModeling, Scratch, SpanCorruption, run
+from finetune import Completion, Data, LanguageModeling, Pretrained, Scratch, SpanCorruption, run
 from finetune.models.pretrained import BUNDLED
 from finetune.overrides import overridden
 from finetune.prepare import prepare
@@ -93,6 +93,7 @@ def local(model: Model, on_bert_tokens: dict[str, str]) -> list[str]:
     """The overrides that give a recipe a small model of its kind, where its own is not."""
     if isinstance(model, Scratch):
         return ["--model.vocab-size", "400"] if model.tokenizer is None else []
+    assert isinstance(model, Pretrained)
     if model.name in BUNDLED:
         return []
     (kind,) = (kind for kind in ("bert", "gpt2", "t5") if kind in model.name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune import Completion, Data, Pretrained, Recipe, Run, Training
+from finetune import Classification, Completion, Data, Pretrained, Recipe, Run, Training
 from finetune import runs as run_folders
 from finetune.models.adapter import HEAD
 from finetune.objectives import Choices, Tags, Text
@@ -65,12 +65,14 @@ def test_the_runs_of_a_folder_are_its_own_its_seeds_and_those_of_its_arms(tmp_pa
 def test_a_run_gives_what_its_files_hold(tmp_path: Path) -> None:
     recipe = Recipe(Pretrained("tiny-gpt2"), Completion(), Data(train="a.jsonl"), name="study/arm")
     write_json(tmp_path / "recipe.json", recipe.to_dict())
-    with pytest.raises(ValueError, match=r"holds no finished run: .*metrics\.json is not there"):
+    with pytest.raises(
+        ValueError, match=r"holds no finished run: there is no file .*metrics\.json"
+    ):
         Run.read(tmp_path)
-    with pytest.raises(ValueError, match=r"is not finished; the command that began it"):
+    with pytest.raises(ValueError, match=r"is not finished; the command that started it"):
         check_finished(tmp_path)
     write_json(tmp_path / "metrics.json", {"quality": {}})
-    with pytest.raises(ValueError, match=r"its model/ is gone"):
+    with pytest.raises(ValueError, match=r"its model/ holds no weights"):
         Run.read(tmp_path)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "adapter_model.safetensors").touch()
@@ -170,3 +172,25 @@ def test_no_other_module_spells_the_name_of_a_run_s_file() -> None:
     assert {name for name, names in modules.items() if names} == {"runs.py", "models/adapter.py"}
     assert modules["models/adapter.py"] == ["head.json"]  # what an adapter is without a run
     assert sorted(modules["runs.py"]) == sorted(set(FILES) - {"head.json"})
+
+
+def test_a_run_shows_its_metric_beside_the_best_floor_and_its_diagnosis(tmp_path: Path) -> None:
+    recipe = Recipe(Pretrained("tiny-gpt2"), Classification())
+
+    def entry(value: float) -> dict[str, object]:
+        return {"value": value, "split": "test", "label": "macro F1", "higher_is_better": True}
+
+    floors = {"majority": {"macro_f1": entry(30.0)}, "svm": {"macro_f1": entry(71.25)}}
+    metrics = {
+        "quality": {"macro_f1": entry(88.0)},
+        "floors": floors,
+        "diagnosis": {"text": "Kept: step 4."},
+    }
+    shown = repr(Run(tmp_path, recipe, metrics))
+    assert shown == f"Run({str(tmp_path)!r}): test macro F1 88 (floor of svm: 71.25). Kept: step 4."
+    assert repr(Run(tmp_path, recipe, {"quality": {}, "floors": {}})) == f"Run({str(tmp_path)!r})"
+
+
+def test_a_run_stands_for_the_path_of_its_folder(tmp_path: Path) -> None:
+    run = Run(tmp_path, Recipe(Pretrained("tiny-gpt2"), Classification()), {})
+    assert Path(run) == tmp_path

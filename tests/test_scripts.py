@@ -23,18 +23,18 @@ CHINESE = "今天天气很好，我们去公园散步吧。你喜欢什么音乐
 
 
 @pytest.mark.parametrize(
-    ("prompt", "said"),
+    ("prompt", "message"),
     [
-        (CHINESE, "CJK text takes 3.0 tokens a character"),
-        ("The answer is 你好世界", "CJK text takes 3.0 tokens a character"),
-        ("Привет, как дела?", "CYRILLIC text takes 2.0 tokens a character"),
-        ("こんにちは", "HIRAGANA text takes 3.0 tokens a character"),
+        (CHINESE, "CJK text takes 3.0 tokens per character"),
+        ("The answer is 你好世界", "CJK text takes 3.0 tokens per character"),
+        ("Привет, как дела?", "CYRILLIC text takes 2.0 tokens per character"),
+        ("こんにちは", "HIRAGANA text takes 3.0 tokens per character"),
     ],
 )
-def test_a_script_cut_into_bytes_is_foreign(prompt: str, said: str) -> None:
+def test_a_script_cut_into_bytes_is_foreign(prompt: str, message: str) -> None:
     warning = foreign_script(prompt, tokenizer("gpt2"))
     assert warning is not None
-    assert said in warning
+    assert message in warning
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from finetune import Completion, Data, Full, Method, Pretrained, Recipe, Score, run
+from finetune import (
+    Completion,
+    Data,
+    Full,
+    Method,
+    Pretrained,
+    Recipe,
+    Score,
+    evaluate,
+    plan,
+    push,
+    run,
+)
 from finetune.compatibility import check_recipe
 from finetune.runs import read_recipe, write_code, write_json
 from finetune.studies import load
@@ -184,7 +196,10 @@ def test_a_recipe_of_ones_own_task_is_read_back_without_its_file(tmp_path: Path)
         ({"task": {"class": "os.path:join"}}, "os.path:join cannot be the task of a recipe"),
         ({"task": {"class": "finetune:Full"}}, "there is no module 'finetune'"),
         ({"method": {"class": "mine:Loud"}}, "mine:Loud cannot be the method of a recipe"),
-        ({"code": ["../../etc.py"]}, r"recipe.json names etc.py, and .*code/etc.py is not there"),
+        (
+            {"code": ["../../etc.py"]},
+            r"recipe.json names etc.py, but there is no file .*code/etc.py",
+        ),
         ({"code": ["mine.txt"]}, r"recipe.json names mine.txt"),
         ({"code": []}, "there is no module 'mine', where Loud is defined"),
     ],
@@ -201,9 +216,34 @@ def test_a_recipe_json_that_names_what_it_should_not_is_refused(
 def test_code_that_never_ran_here_is_not_read(tmp_path: Path, home: Path) -> None:
     _, folder = saved(tmp_path)
     (folder / "code" / "mine.py").write_text("open('executed', 'w')\n")
-    with pytest.raises(ValueError, match=r"code of its own, which never ran here: .*mine\.py"):
+    with pytest.raises(
+        ValueError, match=r"code that has not run on this machine before: .*mine\.py"
+    ):
         read_recipe(folder)
     assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments"),
+    [(evaluate, ["."]), (push, [".", "me/name"]), (run, ["recipe.json"]), (plan, ["recipe.json"])],
+)
+def test_a_verb_runs_unknown_code_only_where_it_is_trusted(
+    verb: Any, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, folder = saved(tmp_path)
+    with (folder / "code" / "mine.py").open("a") as file:
+        file.write(f"open('executed', 'w')  # {verb.__name__}\n")
+    write_json(folder / "manifest.json", {"base": None})
+    write_json(folder / "metrics.json", {})
+    monkeypatch.chdir(folder)
+    with pytest.raises(ValueError, match="code that has not run on this machine before"):
+        verb(*arguments)
+    assert not Path("executed").exists()
+    with pytest.raises(
+        ValueError, match=r"no file matches rows\.jsonl|its model/ holds no weights"
+    ):
+        verb(*arguments, trust_remote_code=True)
+    assert Path("executed").exists()
 
 
 @dataclass(frozen=True)
@@ -228,10 +268,13 @@ class NoRate(Method):
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"method": NoDataclass()}, "NoDataclass must be a dataclass, @dataclass"),
-        ({"method": NoRate()}, "NoRate has no learning_rate: give the class its default"),
-        ({"metrics": (Half(weights={1, 2}),)}, "user_code:Half: recipe.json holds its fields"),
-        ({"metrics": (Half(weights=(1, 2)),)}, "does not give this object back; use"),
+        ({"method": NoDataclass()}, "NoDataclass must be a dataclass, because"),
+        ({"method": NoRate()}, "NoRate has no learning_rate: add the field to the class"),
+        (
+            {"metrics": (Half(weights={1, 2}),)},
+            "user_code:Half cannot be read back from recipe.json",
+        ),
+        ({"metrics": (Half(weights=(1, 2)),)}, "cannot be read back from recipe.json, which"),
     ],
 )
 def test_what_a_class_of_ones_own_lacks_is_said_before_anything_is_loaded(

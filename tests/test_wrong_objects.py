@@ -15,6 +15,7 @@ from transformers import GenerationConfig, TrainerCallback, TrainingArguments
 from finetune import (
     Arm,
     Classification,
+    Completion,
     Data,
     Full,
     LoRA,
@@ -23,7 +24,11 @@ from finetune import (
     Study,
     Training,
     evaluate,
+    generate,
+    merge,
     plan,
+    predict,
+    push,
     run,
 )
 from finetune.decoding import Decoding
@@ -165,3 +170,17 @@ class OwnMethod(LoRA):
 def test_subclasses_of_ones_own_are_allowed() -> None:
     recipe = Recipe(MODEL, OwnTask(), DATA, OwnMethod(r=2))
     assert recipe.task == OwnTask()
+
+
+@pytest.mark.parametrize("verb", [evaluate, generate, predict, merge, push])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (Recipe(MODEL, Completion()), "an object of class Recipe: write run\\(recipe\\) first"),
+        ({"run": 1}, "an object of class dict: write a Run, its folder or its Hub id"),
+        (None, "run is None: write a Run, its folder"),
+    ],
+)
+def test_verbs_that_open_a_run_say_what_they_take(verb: Any, wrong: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        verb(wrong) if verb is evaluate else verb(wrong, "x")

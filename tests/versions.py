@@ -58,6 +58,7 @@ class Environment:
 
         Returns:
             Why the lower bound of torch is not tested, where its release cannot be installed.
+
         Raises:
             RuntimeError: the declared bounds cannot be installed together.
         """

@@ -94,8 +94,10 @@ class Data:
         If `train` changes to other files, the fields that described the old data (name, config,
         revision, validation, test, columns, encoding, group, language) go back to their defaults,
         unless they are changed too. So they do if `name` changes and the old data were files: then
-        the new data are read from their split `train`.
+        the new data are read from their split `train`. Data that named no rows keep all fields.
         """
+        if not self.names_rows:
+            return replace(self, **changes)
         if changes.get("name") not in (None, self.name) and means_files(self.train):
             changes = {"train": "train", "validation": None, "test": None} | changes
             changes = {"columns": {}, "group": None, "encoding": None, "language": None} | changes

@@ -1,4 +1,4 @@
-"""The rows of objects that a program holds: a DataFrame, a data set, or a list of dicts."""
+"""Reads rows from an object of a program: a DataFrame, a `datasets.Dataset` or a list of dicts."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-Table: TypeAlias = "pd.DataFrame | Dataset | Sequence[Mapping[str, Any]]"
-"""Rows that a program holds."""
+    Table: TypeAlias = pd.DataFrame | Dataset | Sequence[Mapping[str, Any]]
+    """An object with rows."""
 
 
 def from_object(split: str, table: Table) -> Rows:
-    """The rows of a pandas DataFrame, a `datasets.Dataset` or a list of dicts.
+    """Reads the rows of a pandas DataFrame, a `datasets.Dataset` or a list of dicts.
 
     Args:
-        split: the name of their split. A place reads `train, row 3`, counted from 1.
-        table: the rows. A missing value of pandas is None.
+        split: the name of the split. Messages name a row as `train, row 3`, counted from 1.
+        table: the object. A missing value of pandas is read as None.
+
+    Returns:
+        The rows, with their places for messages.
 
     Raises:
-        ValueError: the object is none of these, it holds no rows, or a row does not fit the others.
+        ValueError: the object is none of these or holds no rows, or the values of a column have
+            different types.
     """
     import pandas as pd
     from datasets import Dataset
@@ -40,7 +44,7 @@ def from_object(split: str, table: Table) -> Rows:
     else:
         raise ValueError(
             f"{split} is a {type(table).__name__}; Splits.of takes a pandas DataFrame, a "
-            "datasets.Dataset or a list of dicts for each split, and Data(train=...) takes files"
+            "datasets.Dataset or a list of dicts for each split; for a file, write Data(train=FILE)"
         )
     if not len(dataset):
         raise ValueError(f"{split} holds no rows")
@@ -48,11 +52,12 @@ def from_object(split: str, table: Table) -> Rows:
 
 
 def _from_dicts(rows: Sequence[Mapping[str, Any]], label: str) -> pa.Table:
+    """The rows as an Arrow table. `label` begins the place of a row, such as "train, row"."""
     for number, row in enumerate(rows, 1):
         if not isinstance(row, Mapping) or not all(isinstance(name, str) for name in row):
             raise ValueError(
-                f"{placed(label, number)}: {short(row)} is {kind_of(row)}, not a dict with the "
-                "names of columns as keys"
+                f"{placed(label, number)}: {short(row)} is {kind_of(row)}, not a dict with "
+                "column names as keys"
             )
     return arrow_table(
         [dict(row) for row in rows], [placed(label, number) for number in range(1, len(rows) + 1)]
@@ -60,11 +65,12 @@ def _from_dicts(rows: Sequence[Mapping[str, Any]], label: str) -> pa.Table:
 
 
 def _from_frame(frame: pd.DataFrame, label: str) -> pa.Table:
+    """The DataFrame as an Arrow table, without its index. `label` is as in `_from_dicts`."""
     import pyarrow as pa
 
     try:
         table = pa.Table.from_pandas(frame, preserve_index=False)
-    except pa.ArrowException:  # it does not name the row; `arrow_table` does
+    except pa.ArrowException:  # it does not name the row, `arrow_table` does
         values = frame.astype(object).where(frame.notna(), None)
         return _from_dicts(values.rename(columns=str).to_dict("records"), label)
     except (ValueError, TypeError, NotImplementedError) as error:

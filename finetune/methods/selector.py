@@ -35,19 +35,19 @@ _WORDS = {
     "attention": r"att",
     "feed_forward": r"mlp|ff|feed_?forward|dense|intermediate|output|fc\d|moe|expert",
 }
-"""What the names of modules in a block say that they are; the first that matches counts."""
+"""Regular expressions for the names of modules in a block. The first match decides the part."""
 
 
 @dataclass(frozen=True)
 class Selector:
     text: str
     part: str | None
-    """One of `ANYWHERE` or, in blocks, of `IN_BLOCKS`; None: whole blocks."""
+    """A name from `ANYWHERE` or, in blocks, from `IN_BLOCKS`. `None` selects whole blocks."""
     blocks: bool = False
     side: str = ""
-    """"encoder" or "decoder" where the selector says so, else empty."""
+    """"encoder" or "decoder" if the selector begins with it, otherwise empty."""
     index: int | slice | None = None
-    """None: all blocks."""
+    """The position of the selected blocks. `None` selects all blocks."""
 
     @property
     def without_side(self) -> str:
@@ -68,7 +68,7 @@ def check_pattern(field: str, pattern: str) -> None:
     """Checks that `pattern`, the value of `field`, is a regular expression.
 
     Raises:
-        ValueError: It is not.
+        ValueError: `pattern` is not a regular expression.
     """
     try:
         re.compile(pattern)
@@ -108,17 +108,17 @@ def _parse(word: str) -> Selector:
                 f"select: {word!r}: [{match['index']}] is not an index; "
                 "write [0], [-1], [-2:] or [1:3]"
             )
-        one, start, stop = (None if bound is None else int(bound) for bound in bounds.groups())
-        index = slice(start, stop) if one is None else one
+        single, start, stop = (None if bound is None else int(bound) for bound in bounds.groups())
+        index = slice(start, stop) if single is None else single
     return Selector(word, part, blocks=True, side=match["side"] or "", index=index)
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A run of like blocks: `transformer.h` in GPT-2, `encoder.block` and `decoder.block` in T5."""
+    """A list of equal blocks: `transformer.h` in GPT-2, `encoder.block` in T5."""
 
     side: str
-    """"encoder" or "decoder" where the model has both, else empty."""
+    """"encoder" or "decoder" if the model has both, otherwise empty."""
     path: str
     size: int
 
@@ -128,22 +128,22 @@ class Stack:
 
     @property
     def prefix(self) -> str:
-        """What selectors of this stack begin with."""
+        """The beginning of a selector of this stack: `encoder.`, `decoder.` or empty."""
         return f"{self.side}." if self.side else ""
 
 
 @dataclass(frozen=True)
 class Weight:
-    """One parameter tensor, what it is part of and where it stands."""
+    """A parameter tensor, the parts that it belongs to and its position in the model."""
 
     name: str
-    """As in `named_parameters()`, which lists a tied tensor once."""
+    """The name in `named_parameters()`, which lists a tied tensor once."""
     names: tuple[str, ...]
     """All its names: a tied tensor has several."""
     parts: frozenset[str]
     stack: Stack | None
     level: int
-    """Its block in `stack`; -1: below all blocks; `stack.size`: above all."""
+    """Index of its block in `stack`. -1 is below all blocks, `stack.size` above all blocks."""
 
     @property
     def in_block(self) -> bool:
@@ -158,7 +158,7 @@ class Weight:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a model is made of."""
+    """The stacks of blocks and the weights of a model."""
 
     model: PreTrainedModel = field(repr=False)
     stacks: tuple[Stack, ...]
@@ -216,7 +216,7 @@ class Layout:
         """The weights that `selector` names, never none.
 
         Raises:
-            ValueError: It names none. The message shows what exists.
+            ValueError: `selector` matches no weight. The message lists what the model has.
         """
         if selector.part == "norms.final":
             return self._final_norm(selector)
@@ -235,7 +235,7 @@ class Layout:
         return weights
 
     def _stack(self, selector: Selector) -> Stack:
-        """The stack of blocks that `selector` is about."""
+        """The stack of blocks that `selector` names."""
         if not self.stacks:
             raise ValueError(
                 f"select: {selector.text!r}: no repeated blocks were recognised in "
@@ -282,7 +282,7 @@ class Layout:
         return [f"{stack.path}.{number}" for number in chosen]
 
     def __str__(self) -> str:
-        """What there is to select."""
+        """The selectors that match something in this model."""
         words = []
         for stack in self.stacks:
             inside = [w.parts for w in self.weights if w.stack == stack and w.in_block]
@@ -298,7 +298,11 @@ class Layout:
 
 
 def _last_to_run(model: PreTrainedModel, names: Collection[str]) -> str:
-    """The module among `names` that a forward pass runs last."""
+    """The module among `names` that a forward pass runs last.
+
+    Raises:
+        ValueError: The model does not run on token ids alone.
+    """
     import torch
 
     base = model.base_model
@@ -314,6 +318,12 @@ def _last_to_run(model: PreTrainedModel, names: Collection[str]) -> str:
     try:
         with torch.no_grad():
             base(input_ids=tokens, **inputs)
+    except (AttributeError, TypeError, ValueError) as error:  # architectures differ
+        raise ValueError(
+            f"select: norms.final: {type(model).__name__} does not run on token ids alone, so its "
+            f"final norm cannot be found ({error}); give pattern, a regular expression over the "
+            "names of its weights"
+        ) from error
     finally:
         base.train(training)
         for hook in hooks:
@@ -359,12 +369,17 @@ def _stacks(model: PreTrainedModel) -> tuple[Stack, ...]:
 
 
 def _side(name: str) -> str:
-    """Which of encoder and decoder stands first in a dotted name; empty: neither."""
+    """The first of "encoder" and "decoder" in a dotted name, or empty if it has neither."""
     return next((word for word in name.split(".") if word in ("encoder", "decoder")), "")
 
 
 def _parts(owner: nn.Module, inside: str | None) -> set[str]:
-    """What the weights of `owner` are; `inside`: a name below its block; None: in no block."""
+    """The parts that the weights of `owner` belong to.
+
+    Args:
+        owner: The module that holds the weights.
+        inside: The name of the weight below its block. `None` outside the blocks.
+    """
     from torch import nn
 
     if "norm" in type(owner).__name__.lower():
@@ -373,17 +388,17 @@ def _parts(owner: nn.Module, inside: str | None) -> set[str]:
         return {"embeddings"} if isinstance(owner, nn.Embedding) else set()
     if isinstance(owner, nn.RNNBase):
         return {"recurrent"}
-    found = (part for part, words in _WORDS.items() if re.search(words, inside.lower()))
-    return set(islice(found, 1))
+    parts = (part for part, words in _WORDS.items() if re.search(words, inside.lower()))
+    return set(islice(parts, 1))
 
 
 @dataclass(frozen=True)
 class Depth:
-    """How far down the backward pass must run."""
+    """The lowest block that the backward pass must reach."""
 
     stack: Stack
     level: int
-    """The lowest block it enters; -1: all, down to the embeddings; `stack.size`: none."""
+    """Index of the lowest block. -1 means down to the embeddings, `stack.size` means no block."""
 
     def __str__(self) -> str:
         stack = self.stack
@@ -402,9 +417,14 @@ class Depth:
 
 
 def backward_depth(model: PreTrainedModel | PeftModel, trained: Collection[str]) -> Depth | None:
-    """How far down backward must run for `trained`, names in `model.named_parameters()`.
+    """The lowest block that the backward pass must reach to train some weights.
 
-    None where the model's blocks were not recognised.
+    Args:
+        model: The model, with or without an adapter.
+        trained: Names of the trained weights in `model.named_parameters()`.
+
+    Returns:
+        The depth, or `None` if the blocks of the model were not recognised.
     """
     from peft import PeftModel, PeftType
 

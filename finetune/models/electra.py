@@ -50,7 +50,7 @@ class PairedElectraForPreTraining(ElectraPreTrainedModel):
         self.discriminator = discriminator
         self.generator = generator
         self._tied_weights_keys = {
-            f"generator.{one}.weight": f"discriminator.{one}.weight" for one in SHARED
+            f"generator.{name}.weight": f"discriminator.{name}.weight" for name in SHARED
         }
         self.post_init()  # type: ignore[no-untyped-call]  # transformers gives it no types
 
@@ -90,7 +90,7 @@ class PairedElectraForPreTraining(ElectraPreTrainedModel):
         return cls(ElectraForPreTraining(config), ElectraForMaskedLM(_generator_config(config)))
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]  # gives what was missing too
+    def from_pretrained(  # type: ignore[override]  # returns a report too
         cls, name: str, *, config: ElectraConfig | None = None, **options: Any
     ) -> tuple[PairedElectraForPreTraining, dict[str, set[Any]]]:
         """Loads a pair. If the checkpoint has no generator, a generator with fresh weights is made.
@@ -100,29 +100,31 @@ class PairedElectraForPreTraining(ElectraPreTrainedModel):
         """
         load: Any = ElectraForPreTraining.from_pretrained
         discriminator, info = load(name, config=config, **options)
-        found: dict[str, set[Any]] = {
+        report: dict[str, set[Any]] = {
             "missing_keys": {f"discriminator.{key}" for key in info["missing_keys"]},
             "unexpected_keys": {f"discriminator.{key}" for key in info["unexpected_keys"]},
             "mismatched_keys": {
-                (f"discriminator.{key}", *of) for key, *of in info["mismatched_keys"]
+                (f"discriminator.{key}", *shapes) for key, *shapes in info["mismatched_keys"]
             },
         }
-        where = {key: options[key] for key in ("revision", "local_files_only") if key in options}
+        source = {key: options[key] for key in ("revision", "local_files_only") if key in options}
         file = f"{GENERATOR}/{CONFIG_NAME}"
         folder = Path(name)
-        if (folder / file).is_file() if folder.is_dir() else has_file(name, file, **where):
-            own = ElectraConfig.from_pretrained(name, subfolder=GENERATOR, **where)
-            asked = _generator_config(discriminator.config)
-            if config is not None and own.hidden_size != asked.hidden_size:
+        if (folder / file).is_file() if folder.is_dir() else has_file(name, file, **source):
+            generator_config = ElectraConfig.from_pretrained(name, subfolder=GENERATOR, **source)
+            requested = _generator_config(discriminator.config)
+            if config is not None and generator_config.hidden_size != requested.hidden_size:
                 raise ValueError(
-                    f"task.generator_size: the generator beside it is {own.hidden_size} wide, not "
-                    f"{asked.hidden_size}; give the size that it was trained with, or remove its "
-                    f"folder {GENERATOR} for a new one"
+                    "task.generator_size asks for a generator that is "
+                    f"{requested.hidden_size} wide, but the checkpoint has one that is "
+                    f"{generator_config.hidden_size} wide: give the size that it was trained with, "
+                    f"or remove its folder {GENERATOR} to train a new one"
                 )
-            own.hidden_dropout_prob = discriminator.config.hidden_dropout_prob
-            own.attention_probs_dropout_prob = discriminator.config.attention_probs_dropout_prob
+            dropouts = discriminator.config
+            generator_config.hidden_dropout_prob = dropouts.hidden_dropout_prob
+            generator_config.attention_probs_dropout_prob = dropouts.attention_probs_dropout_prob
             load = ElectraForMaskedLM.from_pretrained
-            generator, info = load(name, config=own, subfolder=GENERATOR, **options)
+            generator, info = load(name, config=generator_config, subfolder=GENERATOR, **options)
             try:
                 check_loaded(generator, info, None)
             except ValueError as error:
@@ -131,10 +133,10 @@ class PairedElectraForPreTraining(ElectraPreTrainedModel):
         else:
             generator = ElectraForMaskedLM(_generator_config(discriminator.config))
             pair = cls(discriminator, generator.to(discriminator.dtype))
-            found["missing_keys"] |= {
+            report["missing_keys"] |= {
                 key for key, _ in pair.named_parameters() if key.startswith("generator.")
             }
-        return pair, found
+        return pair, report
 
     def save_parts(self, folder: Path) -> Path:
         """Saves both as ordinary models.
@@ -152,7 +154,7 @@ class PairedElectraForPreTraining(ElectraPreTrainedModel):
 
 def _generator_config(config: ElectraConfig) -> ElectraConfig:
     """The generator's config: fewer attention heads of the same width, a narrower feed-forward."""
-    size: float = config.to_dict().get("generator_size", 1.0)  # none: it will not be trained
+    size: float = config.to_dict().get("generator_size", 1.0)  # missing: the pair is not trained
     own = copy.deepcopy(config)
     own.num_attention_heads = max(1, round(config.num_attention_heads * size))
     own.hidden_size = config.hidden_size // config.num_attention_heads * own.num_attention_heads

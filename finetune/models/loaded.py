@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.models.content import model_content
-from finetune.models.heads import auto_class
+from finetune.models.heads import auto_class, keep_code
 from finetune.models.pretrained import Pretrained
 from finetune.models.ready import ReadyModel, reason
 from finetune.models.saving import save_tokenizer, save_weights
@@ -26,32 +26,32 @@ if TYPE_CHECKING:
 class Loaded:
     """A model and tokenizer that a Python program holds.
 
-    The objects stay as they are. A run trains a copy: when they are first needed, both are saved in
-    a temporary folder, and each run loads that folder by the rules of `Pretrained`. So every run
-    and every seed starts from the same weights. If the objects have changed since, write a new
-    `Loaded` to train what they are now.
+    The objects do not change. A run trains a copy of them: when they are first needed, both are
+    saved in a temporary folder, and each run loads that folder by the rules of `Pretrained`. So
+    every run and every seed starts from the same weights. If you change the objects later, write a
+    new `Loaded` to train the changed objects.
 
     * The copy has float32 weights on the CPU, in evaluation mode, and all of its weights can
       train. The data type, the device, the mode, `requires_grad` and hooks of the object do not
       matter. Tied weights stay tied.
-    * The weights must fit the config, and the tokenizer the vocabulary, as in a folder. If you
-      added tokens, call `model.resize_token_embeddings(len(tokenizer))` first.
-    * The head must be that of the task, with the right number of labels. All weights count as
-      trained before. For a new head, write `Pretrained`.
+    * The weights must fit the config, and the tokenizer must fit the vocabulary. If you added
+      tokens, call `model.resize_token_embeddings(len(tokenizer))` first.
+    * The model must have the head of the task, with the right number of labels. No head is made
+      and no weights count as new. For a new head, write `Pretrained`.
     * Quantized, compiled (`torch.compile`) and wrapped models (`PeftModel`,
       `DistributedDataParallel`) are refused, and so are models on the meta device.
     * A method that saves an adapter (LoRA, PromptTuning, ...) needs the checkpoint that the model
       was loaded from, with the same weights, because an adapter is loaded on top of it.
     * The code of an architecture of your own, defined in a file, is saved with the model.
 
-    The run can be used like any other. Only `finetune run --from` cannot repeat it.
+    The run can be used like any other run, but `finetune run --from` cannot repeat it.
 
     Args:
         model: A model of transformers, with the head of the task.
         tokenizer: The tokenizer of the model.
 
     Raises:
-        ValueError: One of the objects is no such model or tokenizer.
+        ValueError: One of the objects is no such model or tokenizer, or the model is refused.
 
     Example:
         >>> model = AutoModelForCausalLM.from_pretrained("gpt2")
@@ -77,11 +77,12 @@ class Loaded:
     def _saved(self) -> TemporaryDirectory[str]:
         """The folder with the copy of both objects. It is deleted with this object."""
         saved = TemporaryDirectory(prefix="finetune-loaded-", ignore_cleanup_errors=True)
-        config = deepcopy(self.model.config)  # saving notes things in it
+        config = deepcopy(self.model.config)  # saving changes the config
         try:
+            keep_code(self.model, head_name(type(self.model).__name__))
             save_weights(self.model, Path(saved.name))
             save_tokenizer(self.tokenizer, Path(saved.name), None)
-        except Exception as error:  # what save_pretrained raises differs from model to model
+        except Exception as error:  # each model class may raise another error
             raise ValueError(f"Loaded: the model cannot be saved: {reason(error)}") from error
         finally:
             self.model.config.__dict__.update(config.__dict__)
@@ -89,6 +90,7 @@ class Loaded:
 
     @property
     def _copy(self) -> Pretrained:
+        """The saved copy, as a checkpoint in a folder."""
         return Pretrained(self._saved.name, trust_remote_code=is_own(type(self.model)))
 
     @cached_property
@@ -111,14 +113,14 @@ class Loaded:
 
     @property
     def record(self) -> Unloaded:
-        """What recipe.json keeps of the objects."""
+        """The description of the objects that recipe.json holds."""
         name, revision = None, None
         if self.checkpoint is not None:
             name, revision = self.checkpoint.base, self.checkpoint.revision
         return Unloaded(type(self.model).__name__, name, revision, self.fingerprint())
 
     def fingerprint(self) -> str:
-        """The hash of the weights, the config and the tokenizer, as of a folder with them.
+        """The hash of the weights, the config and the tokenizer, as for a folder with these files.
 
         Raises:
             ValueError: The model cannot be saved.
@@ -126,15 +128,15 @@ class Loaded:
         return model_content(Path(self._saved.name), code=self._copy.trust_remote_code)
 
     def load(self, texts: Iterable[str] = (), head: Head | None = None) -> ReadyModel:
-        """A copy of the model and its tokenizer.
+        """Loads a copy of the model and its tokenizer.
 
         Args:
-            texts: Ignored, because there is a tokenizer.
+            texts: Not used, because the tokenizer is trained already.
             head: The head that the task needs. None: the head that the model has.
 
         Raises:
-            ValueError: The model has another head, another number of labels, or weights that its
-                config or tokenizer does not fit.
+            ValueError: The model has another head or another number of labels, or its config or
+                tokenizer does not fit its weights.
         """
         if head is not None:
             self._check_head(head)
@@ -147,13 +149,18 @@ class Loaded:
         return ready
 
     def _check_head(self, head: Head) -> None:
+        """Checks that the model has the head of the task.
+
+        Raises:
+            ValueError: It has another head, or another number of labels.
+        """
         model = self.model
         auto = auto_class(model.config, head.ending).__name__
         ending = head_name(type(model).__name__)
         if ending != head.ending or (ending is None and not model.can_generate()):
             raise ValueError(
-                f"Loaded: the model, a {type(model).__name__}, has not the head of the task: load "
-                f"it with {auto}, or write Pretrained(NAME), which makes the head"
+                f"Loaded: the model, a {type(model).__name__}, does not have the head of the task: "
+                f"load it with {auto}, or write Pretrained(NAME), which makes the head"
             )
         config = deepcopy(model.config)
         head.describe(config)
@@ -161,14 +168,14 @@ class Loaded:
         if head.remade and len(names) != model.config.num_labels:
             shown = ", ".join([*map(str, names[:5]), *(["..."] if len(names) > 5 else [])])
             raise ValueError(
-                f"Loaded: the head of the model has {model.config.num_labels} labels, the data has "
-                f"{len(names)} ({shown}): load it with {auto}.from_pretrained(NAME, num_labels="
+                f"Loaded: the head of the model has {model.config.num_labels} labels, but the data "
+                f"has {len(names)} ({shown}): load it with {auto}.from_pretrained(NAME, num_labels="
                 f"{len(names)}), or write Pretrained(NAME), which makes the head"
             )
 
     @property
     def is_on_disk(self) -> bool:
-        """Whether the checkpoint that the model was loaded from is there and has the same weights.
+        """Whether the checkpoint that the model was loaded from exists and has the same weights.
 
         An adapter is loaded on top of that checkpoint.
         """
@@ -201,7 +208,7 @@ class Unloaded(NamedTuple):
 
     @property
     def architecture_classes(self) -> tuple[type, ...]:
-        """None: the code of the architecture lies beside the weights of the run."""
+        """Empty, because the code of the architecture is beside the weights of the run."""
         return ()
 
     @property
@@ -234,7 +241,7 @@ class Unloaded(NamedTuple):
         """The base model, as the model card describes it."""
         checkpoint = self.checkpoint
         source = ""
-        if checkpoint is not None:  # a folder of this machine is no part of a card
+        if checkpoint is not None:  # a card names no folders of this machine
             name = checkpoint.hub_id or Path(checkpoint.name).name
             source = f", loaded from `{name}`"
         return f"a `{self.architecture}` in the memory of a Python program{source}"
@@ -244,18 +251,23 @@ class Unloaded(NamedTuple):
         return self.content
 
     def load(self, texts: Iterable[str] = (), head: Head | None = None) -> ReadyModel:
-        """
+        """Cannot load: the objects are not in recipe.json.
+
         Raises:
-            ValueError: Always, because the objects are not at hand.
+            ValueError: Always.
         """
-        raise ValueError("the objects of a Loaded are not at hand")
+        raise ValueError(
+            "recipe.json does not hold the model and tokenizer of a Loaded: in Python, call "
+            "run(replace(recipe, model=Loaded(model, tokenizer)))"
+        )
 
 
 def _check_plain(model: PreTrainedModel) -> None:
-    """
+    """Checks that the weights of the model can be saved and trained.
+
     Raises:
-        ValueError: The weights are quantized, not in memory, or have an adapter; or the code of
-            the architecture cannot be kept.
+        ValueError: The weights are quantized or not in memory, the model has an adapter, or no file
+            defines the class of the user's own architecture.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -273,6 +285,6 @@ def _check_plain(model: PreTrainedModel) -> None:
         )
     if any(isinstance(module, BaseTunerLayer) for module in model.modules()):
         raise ValueError(
-            "Loaded: the model has an adapter of PEFT in it: merge or delete it first, or save the "
-            "merged model and write Pretrained(FOLDER)"
+            "Loaded: the model has an adapter of PEFT in it: delete the adapter, or merge it, save "
+            "the merged model and write Pretrained(FOLDER)"
         )

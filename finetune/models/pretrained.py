@@ -16,7 +16,7 @@ from finetune.models.sound import (
     check_loaded,
     without_report,
 )
-from finetune.models.special_tokens import mend_tokens, without_types
+from finetune.models.special_tokens import add_special_tokens, without_types
 from finetune.reach import hub_answers
 from finetune.shape import Head
 
@@ -156,7 +156,7 @@ class Pretrained:
                 f"model {self.name!r}: its tokenizer has {len(tokenizer)} tokens, but the model "
                 f"has embeddings for {size}; the tokenizer's files are missing, or another model's"
             )
-        mend_tokens(model, tokenizer)
+        add_special_tokens(model, tokenizer)
         return ReadyModel(model, tokenizer, fresh)
 
     def _read(

@@ -12,7 +12,7 @@ from finetune.models.content import hub_content, tokenizer_content
 from finetune.models.heads import auto_class, reads_both_ways
 from finetune.models.pretrained import BUNDLED
 from finetune.models.ready import ReadyModel, reason
-from finetune.models.special_tokens import mend_tokens, without_types
+from finetune.models.special_tokens import add_special_tokens, without_types
 from finetune.shape import Head
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Scratch:
             model = auto_class(config, ending).from_config(config)
         except (TypeError, ValueError, StrictDataclassError) as error:
             raise ValueError(f"architecture {self.architecture!r}: {reason(error)}") from error
-        mend_tokens(model, tokenizer)
+        add_special_tokens(model, tokenizer)
         return ReadyModel(model, tokenizer, frozenset(name for name, _ in model.named_parameters()))
 
     def _tokenizer(

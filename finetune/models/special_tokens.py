@@ -22,7 +22,7 @@ def without_types(config: PreTrainedConfig) -> dict[str, Any]:
     return {"model_input_names": ["input_ids", "attention_mask"]}
 
 
-def mend_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def add_special_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Adds missing end-of-text and pad tokens, and makes a causal classifier skip padding.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a run's curves say, in two sentences: how it went, and what to try."""
+"""The diagnosis of a run from its loss curves and scores: how training went, and what to try."""
 
 from __future__ import annotations
 
@@ -7,47 +7,61 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Scores = Mapping[str, Mapping[str, Any]]
-"""By metric: value, higher_is_better and more, as in metrics.json."""
+"""For each metric its entry in metrics.json: `value`, `higher_is_better` and more."""
 
 Verdict = Literal[
     "diverged", "nothing learned", "over-fitting", "under-fitting", "fitted", "not judged"
 ]
 
 RISE = 0.02
-"""Over-fitting: the validation loss ends so much of its lowest value above it. Evaluated on a few
-dozen rows it moves by a percent from one evaluation to the next with nothing behind it."""
+"""A run over-fits if its last validation loss is more than this fraction above its lowest one. On a
+few dozen rows, the validation loss changes by a percent between two evaluations by chance alone."""
 FALL = 0.01
-"""Under-fitting: the last stretch between two evaluations lowered the validation loss by at least
-so much of it, so another one would be worth its time."""
+"""A run under-fits if its last validation loss is its lowest one, and at least this fraction below
+the one before. Longer training is then worth its time."""
 
 FAR = 2
-"""Diverged: the loss ends above this many times what needs no training."""
+"""A run has diverged if its loss is more than this many times the highest loss of the untouched
+model and the floors."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
+    """How the training of a run went."""
+
     verdict: Verdict
     text: str
-    """Two sentences."""
+    """Two sentences: how training went, and what to try next."""
     train_loss: float | None = None
-    """The mean of what was logged since the evaluation before that of the kept weights."""
+    """The mean of the training losses that were logged between the evaluation of the kept weights
+    and the evaluation before it. None: no training loss was logged, or `validation_loss` is None.
+    """
     validation_loss: float | None = None
-    """Of the kept weights."""
+    """The validation loss of the kept weights. None: the model was not evaluated during training,
+    or its final loss is far above that of the untouched model and the floors."""
     gap: float | None = None
-    """Validation less training loss. Dropout, noise and label smoothing raise the training loss
-    alone, so the true gap is rather wider."""
+    """The validation loss minus the training loss. Dropout and noise raise the training loss only,
+    so the true gap is wider. None: a loss is missing, or training used label smoothing."""
 
 
 def worse(entry: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether one score is worse than another of the same metric; what is not a number is."""
+    """Whether `entry` is worse than `other`, a score of the same metric, or one of them is NaN."""
     if entry["higher_is_better"]:
         return not entry["value"] >= other["value"]
     return not entry["value"] <= other["value"]
 
 
 def below(quality: Scores, floors: Mapping[str, Scores]) -> dict[str, list[str]]:
-    """For each metric in which a model is worse than a floor: those floors."""
-    found = {
+    """The floors that a model falls below, by metric. Metrics without such a floor are left out.
+
+    Args:
+        quality: The scores of the model.
+        floors: The scores of each floor, by its name.
+
+    Returns:
+        For each metric, the names of the floors that score better than the model.
+    """
+    better_floors = {
         metric: [
             name
             for name, scores in floors.items()
@@ -55,7 +69,7 @@ def below(quality: Scores, floors: Mapping[str, Scores]) -> dict[str, list[str]]
         ]
         for metric, entry in quality.items()
     }
-    return {metric: names for metric, names in found.items() if names}
+    return {metric: names for metric, names in better_floors.items() if names}
 
 
 def diagnose(
@@ -66,103 +80,122 @@ def diagnose(
     kept: int | None,
     comparable: bool = True,
 ) -> Diagnosis:
-    """Of a finished run.
+    """The diagnosis of a run that has been trained and scored.
 
-    history: the points of history.jsonl. metrics: `quality`, `untouched` and `floors` of
-    metrics.json. metric: the task's own. kept: the step whose weights were kept because they scored
-    best; None: the last were. Not `comparable`: the training loss has label smoothing in it.
+    Args:
+        history: The points of history.jsonl.
+        metrics: `quality`, `untouched` and `floors` of metrics.json.
+        metric: The name of the task's own metric.
+        kept: The step whose weights were kept because they scored best. None: the last weights
+            were kept.
+        comparable: Whether the training loss is the same function as the validation loss. It is
+            not with label smoothing, which is used in training only.
     """
-    trained = [point for point in history if "loss" in point]
-    judged = [point for point in history if "eval_loss" in point]
-    if far := _far_off(metrics):
+    train_points = [point for point in history if "loss" in point]
+    evaluations = [point for point in history if "eval_loss" in point]
+    if sentence := _far_off(metrics):
         return Diagnosis(
-            "diverged", f"{far} Training diverged: try a lower learning rate or warm-up steps."
+            "diverged", f"{sentence} Training diverged: try a lower learning rate or warm-up steps."
         )
-    nothing = _nothing_learned(metrics, metric)
-    if not judged:
-        if nothing:
-            return Diagnosis("nothing learned", f"{nothing} {MORE}")
+    no_better = _nothing_learned(metrics, metric)
+    if not evaluations:
+        if no_better:
+            return Diagnosis("nothing learned", f"{no_better} {MORE}")
         return Diagnosis(
             "not judged",
-            "Nothing was evaluated while training, so over- and under-fitting cannot be told "
-            "apart. Give a validation split and an eval_strategy.",
+            "The model was not evaluated during training, so over-fitting and under-fitting cannot "
+            "be told apart. Set a validation split and an eval_strategy.",
         )
 
-    steps, losses = [point["step"] for point in judged], [point["eval_loss"] for point in judged]
-    end = len(judged) - 1
-    at = end if kept is None else steps.index(kept)
+    steps = [point["step"] for point in evaluations]
+    losses = [point["eval_loss"] for point in evaluations]
+    end = len(evaluations) - 1
+    best = end if kept is None else steps.index(kept)
     lowest = losses.index(min(losses))
-    train = _train_loss(trained, steps, at)
-    gap = losses[at] - train if train is not None and comparable else None
-    facts = f"Kept: step {steps[at]} (epoch {judged[at]['epoch']:.3g}), "
-    if train is not None:
-        facts += f"training loss {train:.4g}" + (", " if comparable else " with label smoothing, ")
-    facts += f"validation loss {losses[at]:.4g}" + (f", gap {gap:.3g}" if gap is not None else "")
-    rise = losses[end] / losses[lowest] - 1
-    if rise > 0:
-        facts += f"; validation then rose by {100 * rise:.2g} % from step {steps[lowest]} on"
-    fall = 1 - losses[end] / losses[end - 1] if end else None
+    train_loss = _train_loss(train_points, steps, best)
+    gap = losses[best] - train_loss if train_loss is not None and comparable else None
+    facts = f"The kept weights of step {steps[best]} (epoch {evaluations[best]['epoch']:.3g}) have "
+    if train_loss is not None:
+        smoothing = "" if comparable else " with label smoothing"
+        facts += f"training loss {train_loss:.4g}{smoothing} and "
+    facts += f"validation loss {losses[best]:.4g}"
+    facts += f" (gap {gap:.3g})" if gap is not None else ""
+    if losses[end] > losses[lowest]:
+        facts += (
+            f"; the validation loss rose from {losses[lowest]:.4g} at step {steps[lowest]} to "
+            f"{losses[end]:.4g}"
+        )
 
     verdict: Verdict = "fitted"
-    if rise > RISE:
-        first, last = (_train_loss(trained, steps, i) for i in (lowest, end))
+    if losses[end] > (1 + RISE) * losses[lowest]:
+        first, last = (_train_loss(train_points, steps, index) for index in (lowest, end))
         if first is not None and last is not None and last > first:
             verdict = "diverged"
             advice = (
                 "The training loss rose too, so this is not over-fitting: try a lower learning "
                 "rate or warm-up steps."
             )
-        elif nothing:
+        elif no_better:
             verdict = "nothing learned"
-            facts = nothing.removesuffix(".")
-            advice = f"It learned its training rows by heart instead: {LESS}"
+            facts = no_better.removesuffix(".")
+            advice = f"The model learned its training rows by heart: {LESS}"
         else:
             verdict = "over-fitting"
             advice = f"This is over-fitting: {LESS}"
-            if at == end and kept is not None:
+            if best == end and kept is not None:
                 advice = (
-                    "Its answers still got better while its probabilities got worse: try label "
+                    "The answers still got better while the probabilities got worse: try label "
                     "smoothing (--training.label-smoothing-factor 0.1) or dropout."
                 )
-    elif nothing:
-        verdict, facts, advice = "nothing learned", nothing.removesuffix("."), MORE
-    elif fall is None:
-        advice = "One evaluation shows no trend: evaluate more often to see one."
-    elif lowest == end and fall >= FALL:
+    elif no_better:
+        verdict, facts, advice = "nothing learned", no_better.removesuffix("."), MORE
+    elif end == 0:
+        advice = "A single evaluation shows no trend: evaluate more often to see one."
+    elif lowest == end and losses[end] <= (1 - FALL) * losses[end - 1]:
         verdict = "under-fitting"
         advice = (
-            f"The last stretch still lowered it by {100 * fall:.2g} %: try more epochs or a higher "
-            "learning rate."
+            f"The validation loss still fell from {losses[end - 1]:.4g} to {losses[end]:.4g} "
+            "between the last two evaluations: try more epochs or a higher learning rate."
         )
     else:
         advice = (
-            "It had levelled off: more epochs will change little, other data or a larger model may."
+            "The validation loss levelled off: more epochs will change little, but other data or a "
+            "larger model may help."
         )
-    return Diagnosis(verdict, f"{facts}. {advice}", train, losses[at], gap)
+    return Diagnosis(verdict, f"{facts}. {advice}", train_loss, losses[best], gap)
 
 
 LESS = (
     "try more data, fewer epochs, dropout (--model.dropout 0.1), weight decay, data.augment, or a "
     "method that trains fewer weights."
 )
+"""The advice against over-fitting."""
 MORE = "Try a higher learning rate, more epochs, or a method that trains more weights."
+"""The advice if nothing was learned."""
 
 
 def _far_off(metrics: Mapping[str, Any]) -> str:
-    """A sentence, where the loss is over twice that of the untouched model and of every floor."""
+    """A sentence that says how far the loss is above that of the untouched model and the floors.
+
+    It is empty if the loss is at most `FAR` times the highest of theirs, or one of the two is
+    unknown.
+    """
     entry = metrics["quality"].get("loss")
     others = [metrics["untouched"], *metrics["floors"].values()]
     losses = [scores["loss"]["value"] for scores in others if "loss" in scores]
     if entry is None or not losses or entry["value"] <= FAR * max(losses):
         return ""
     return (
-        f"On {entry['split']} the loss is {entry['value']:.4g}, and {max(losses):.4g} before "
-        "training or for a floor."
+        f"On {entry['split']} the loss is {entry['value']:.4g}, but the untouched model and the "
+        f"floors have at most {max(losses):.4g}."
     )
 
 
 def _nothing_learned(metrics: Mapping[str, Any], metric: str) -> str:
-    """A sentence, where the model is no better than the untouched one or a floor."""
+    """A sentence that names the untouched model and the floors that the model does not beat.
+
+    It is empty if the model beats all of them, or if the metric was not scored.
+    """
     entry = metrics["quality"].get(metric)
     if entry is None:
         return ""
@@ -176,16 +209,25 @@ def _nothing_learned(metrics: Mapping[str, Any], metric: str) -> str:
     if not values:
         return ""
     return (
-        f"On {entry['split']} {metric} is {entry['value']:.4g}, no better than "
+        f"On {entry['split']} {metric} is {entry['value']:.4g}, which is no better than "
         f"{' and '.join(values)}."
     )
 
 
 def _train_loss(
-    trained: Sequence[Mapping[str, Any]], steps: Sequence[int], at: int
+    train_points: Sequence[Mapping[str, Any]], steps: Sequence[int], index: int
 ) -> float | None:
-    """The mean of what was logged between an evaluation and the one before it; where nothing was,
-    what was logged last before it."""
-    before = [point for point in trained if point["step"] <= steps[at]]
-    since = [point for point in before if at == 0 or point["step"] > steps[at - 1]] or before[-1:]
-    return sum(point["loss"] for point in since) / len(since) if since else None
+    """The mean training loss that was logged between an evaluation and the evaluation before it.
+
+    If no loss was logged between them, it is the last loss that was logged before. None: no loss
+    was logged.
+
+    Args:
+        train_points: The points of history.jsonl that have a training loss.
+        steps: The step of each evaluation.
+        index: The index of the evaluation in `steps`.
+    """
+    points = [point for point in train_points if point["step"] <= steps[index]]
+    recent = [point for point in points if index == 0 or point["step"] > steps[index - 1]]
+    losses = [point["loss"] for point in recent or points[-1:]]
+    return sum(losses) / len(losses) if losses else None

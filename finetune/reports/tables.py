@@ -1,4 +1,4 @@
-"""What a run looks like on a terminal, and the pieces that all tables share."""
+"""The tables and lines that a run prints on a terminal, and the functions that every table uses."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
     from finetune.runs import Run
 
 BELOW = "*"
-"""After a score that is worse than a floor's."""
+"""The mark after a score that is worse than a floor's."""
 NOTE = f"{BELOW} worse than a floor"
+"""The line under a table that explains the mark."""
 
 
 def labels_of(qualities: Iterable[Quality]) -> dict[str, str]:
-    """The label of each score that any of these has, in the order of tables."""
+    """The labels of all scores in `qualities`, by name. Tables list the scores in this order."""
     return {
-        # A run of an earlier version has no labels.
+        # Runs of earlier versions have no labels.
         name: entry.get("label", name.replace("_", " "))
         for quality in qualities
         for name, entry in quality.items()
@@ -40,29 +41,35 @@ def labels_of(qualities: Iterable[Quality]) -> dict[str, str]:
 console = Console(
     highlight=False,
     soft_wrap=True,
-    # A notebook gets plain lines: rich would make an HTML block of each, or write escape codes.
+    # A notebook shows plain lines. By default, rich makes an HTML block of each line or writes
+    # escape codes.
     force_jupyter=False,
     force_terminal=False if "ipykernel" in sys.modules else None,
 )
 
 
 def print_prepared(prepared: Prepared) -> None:
-    """What will be trained, on what: the lines of the method, the data and the task."""
+    """Prints what will be trained and on which data, with the notes and warnings about both."""
     recipe = prepared.recipe
-    sizes = ", ".join(f"{name} {len(e.examples)}" for name, e in prepared.encoded.items())
+    sizes = ", ".join(
+        f"{split} {len(encoded.examples)}" for split, encoded in prepared.encoded.items()
+    )
     console.print(f"[bold]{escape(recipe.name)}[/bold]  seed {recipe.training.seed}")
     console.print(f"data: {sizes} examples", style="dim")
-    lines = [*prepared.splits.notes, *prepared.adapted.summary]
-    for name, encoded in prepared.encoded.items():
-        lines += [f"{name}: {note}" for note in encoded.notes]
-    for line in lines:
-        console.print(f"  {escape(line)}", style="dim")
-    for line in prepared.warnings:
-        console.print(f"warning: {escape(line)}", style="yellow")
+    notes = [*prepared.splits.notes, *prepared.adapted.summary]
+    for split, encoded in prepared.encoded.items():
+        notes += [f"{split}: {note}" for note in encoded.notes]
+    for note in notes:
+        console.print(f"  {escape(note)}", style="dim")
+    for warning in prepared.warnings:
+        console.print(f"warning: {escape(warning)}", style="yellow")
 
 
 def print_result(run: Run) -> None:
-    """The scores beside the untouched model's and the floors', five samples, and the folder."""
+    """Prints the result of a finished run: its scores, five predictions, its cost and its folder.
+
+    The scores stand beside those of the untouched model and of the floors.
+    """
     metrics = run.metrics
     columns = {"fine-tuned": metrics["quality"], "untouched": metrics["untouched"]}
     columns |= metrics["floors"]
@@ -75,10 +82,10 @@ def print_result(run: Run) -> None:
             table.add_column(name, justify="right")
         low = below(metrics["quality"], metrics["floors"])
         for metric, label in labels_of(columns.values()).items():
-            values = [quality.get(metric) for quality in columns.values()]
-            cells = [number(v["value"]) if v else "" for v in values]
+            entries = [quality.get(metric) for quality in columns.values()]
+            cells = [number(entry["value"]) if entry else "" for entry in entries]
             if metric in low:
-                cells[0] += BELOW  # the first column is the model's
+                cells[0] += BELOW  # the first column holds the scores of the fine-tuned model
             table.add_row(escape(label), *cells)
         console.print(table)
         floors = dict.fromkeys(name for names in low.values() for name in names)
@@ -89,7 +96,7 @@ def print_result(run: Run) -> None:
     samples = {row["input"]: row for row in run.predictions if "prediction" in row}
     for row in list(samples.values())[:5]:
         console.print(f"[bold]>[/bold] {escape(_one_line(row['input']))}")
-        prediction, reference = (_joined(row[name]) for name in ("prediction", "reference"))
+        prediction, reference = (_shown(row[key]) for key in ("prediction", "reference"))
         console.print(f"  {escape(prediction) or '(nothing)'}")
         console.print(f"  [dim]reference: {escape(reference)}[/dim]")
     cost = metrics["cost"]
@@ -98,14 +105,17 @@ def print_result(run: Run) -> None:
         f"{cost['steps']} steps in {cost['train_seconds']:.0f} s, "
         f"peak memory {cost['peak_memory_bytes'] / 2**20:.0f} MiB"
     )
-    if "diagnosis" in metrics:  # a run of an earlier version has none
+    if "diagnosis" in metrics:  # runs of earlier versions have none
         console.print(f"diagnosis: {escape(metrics['diagnosis']['text'])}")
-    what = "PEFT's adapter" if run.adapter is not None else "an ordinary checkpoint"
-    console.print(f"result: {escape(str(run.folder))}  (model/ is {what})")
+    kind = "a PEFT adapter" if run.adapter is not None else "an ordinary checkpoint"
+    console.print(f"result: {escape(str(run.folder))}  (model/ is {kind})")
 
 
 def status(folder: Path) -> str:
-    """A run's scores in one line, or that it has none yet."""
+    """The scores of the run in `folder`, on one line.
+
+    If the run is unfinished or its metrics.json cannot be read, the line says that instead.
+    """
     try:
         quality = read_json(folder / METRICS)["quality"]
         return ", ".join(f"{name} {entry['value']:.4g}" for name, entry in quality.items())
@@ -116,16 +126,20 @@ def status(folder: Path) -> str:
 
 
 def print_scores(runs: Sequence[tuple[str, Quality]]) -> None:
-    """A column a run, a line a score."""
-    first = [next(iter(quality.values())) for _, quality in runs]
+    """Prints a table with a column for each run and a line for each score.
+
+    Args:
+        runs: The name and the scores of each run.
+    """
+    first_entries = [next(iter(quality.values())) for _, quality in runs]
     lines = [
         ["", *(name for name, _ in runs)],
-        ["split", *(entry["split"] for entry in first)],
-        ["examples", *(str(entry["n"]) for entry in first)],
+        ["split", *(entry["split"] for entry in first_entries)],
+        ["examples", *(str(entry["n"]) for entry in first_entries)],
     ]
     for metric, label in labels_of(quality for _, quality in runs).items():
-        values = [quality.get(metric) for _, quality in runs]
-        lines.append([label, *(number(v["value"]) if v else "" for v in values)])
+        entries = [quality.get(metric) for _, quality in runs]
+        lines.append([label, *(number(entry["value"]) if entry else "" for entry in entries)])
     print_table(lines)
 
 
@@ -133,35 +147,44 @@ def _one_line(text: str) -> str:
     return shorten(text, 160, placeholder=" …")
 
 
-def _joined(value: Any) -> str:
-    """A text, a class, several classes, or a number."""
+def _shown(value: Any) -> str:
+    """A prediction or a reference as one line of text. A list is joined by spaces."""
     return _one_line(" ".join(value) if isinstance(value, list) else str(value))
 
 
-def _print_confusion(rows: Sequence[Mapping[str, Any]], most: int = 10) -> None:
-    """How many rows of each class were given each; nothing where rows have several classes."""
-    names = list(rows[0]["probabilities"])
-    if isinstance(rows[0]["prediction"], list) or len(names) > most:
+def _print_confusion(rows: Sequence[Mapping[str, Any]], max_classes: int = 10) -> None:
+    """Prints the confusion matrix of a classifier.
+
+    Nothing is printed for multi-label predictions, or for more than `max_classes` classes.
+
+    Args:
+        rows: The rows of predictions.jsonl.
+        max_classes: The most classes for which a matrix is printed.
+    """
+    class_names = list(rows[0]["probabilities"])
+    if isinstance(rows[0]["prediction"], list) or len(class_names) > max_classes:
         return
-    pairs = Counter((row["reference"], row["prediction"]) for row in rows)
-    table = Table(title="rows: what they are; columns: what they were taken for")
-    for title in ("", *names):
+    counts = Counter((row["reference"], row["prediction"]) for row in rows)
+    table = Table(title="confusion matrix (rows: true classes; columns: predicted)")
+    for title in ("", *class_names):
         table.add_column(escape(title), justify="right" if title else "left")
-    for reference in names:
-        table.add_row(escape(reference), *(str(pairs[reference, name]) for name in names))
+    for reference in class_names:
+        cells = (str(counts[reference, prediction]) for prediction in class_names)
+        table.add_row(escape(reference), *cells)
     console.print(table)
 
 
 def number(value: Any) -> str:
-    """Four significant digits, as a table shows a score."""
+    """A score as tables show it, with four significant digits."""
     return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.3e}"
 
 
 def as_table(cells: list[list[str]]) -> Table:
+    """A table for the terminal. The first line of `cells` is its header."""
     header, *lines = cells
     table = Table(box=SIMPLE, padding=(0, 0, 0, 1))
-    longest = max(len(word) for line in cells for word in line[0].split() or [""])
-    table.add_column(header[0], min_width=longest)  # a name is cut nowhere but at a space
+    longest_word = max(len(word) for line in cells for word in line[0].split() or [""])
+    table.add_column(header[0], min_width=longest_word)  # names are wrapped at spaces only
     for title in header[1:]:
         table.add_column(title, justify="right")
     for line in lines:
@@ -170,17 +193,25 @@ def as_table(cells: list[list[str]]) -> Table:
 
 
 def print_table(*versions: list[list[str]]) -> int:
-    """Prints the first version that fits the terminal, or else the last. Gives its number."""
+    """Prints the first version of a table that fits the terminal. If none fits, prints the last.
+
+    Args:
+        versions: The cells of each version of the table, the widest version first.
+
+    Returns:
+        The index of the printed version.
+    """
     unbounded = console.options.update(max_width=1000)
     tables = [as_table(cells) for cells in versions]
     widths = [console.measure(table, options=unbounded).maximum for table in tables]
-    fitting = [version for version, width in enumerate(widths) if width <= console.width]
-    version = fitting[0] if fitting else len(tables) - 1
-    console.print(tables[version])
-    return version
+    fitting = [index for index, width in enumerate(widths) if width <= console.width]
+    printed = fitting[0] if fitting else len(tables) - 1
+    console.print(tables[printed])
+    return printed
 
 
 def as_markdown(cells: list[list[str]]) -> str:
+    """A table in Markdown, whose first line is the header. Numbers are aligned to the right."""
     header, *lines = cells
     rule = [":---"] + ["---:"] * (len(header) - 1)
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))

@@ -53,7 +53,7 @@ class Completion(Task):
     """The longest completion, in tokens. Longer completions lose their end. None: 128, but at most
     half of what the model reads."""
     cut: Literal["start", "end"] = "end"
-    """Which side of a column that is too long is cut off."""
+    """The side that is cut off from a column that is too long."""
     choices: bool = False
     """Classify by writing: the completion's column holds labels. The model scores each label of the
     training split as the completion of the prompt, and the most probable label is its answer."""

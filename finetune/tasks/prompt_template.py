@@ -28,7 +28,7 @@ class PromptTemplate:
     max_completion_tokens: int | None = None
     """The longest completion. None: 128, but at most half of what the model reads."""
     cut: Literal["start", "end"] = "end"
-    """Which side of a column that is too long is cut off."""
+    """The side that is cut off from a column that is too long."""
 
     @property
     def inputs(self) -> tuple[str, ...]:

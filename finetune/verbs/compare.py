@@ -1,4 +1,4 @@
-"""Several recipes over several seeds: runs what is missing, and reports on all."""
+"""Runs several recipes with several seeds, and compares the runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from finetune.compatibility import check_recipe
 from finetune.data.splits import scored_split
+from finetune.quiet import quiet
 from finetune.recipe import Recipe
 from finetune.reports.comparison import Row
 from finetune.reports.comparison_page import report
@@ -30,50 +31,58 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A run that the comparison needs, finished or not."""
+    """A run that the comparison needs, finished or not yet."""
 
     arm: Arm
     recipe: Recipe
     """The recipe of the arm with one seed."""
     splits: Splits | None
-    """The objects that its rows are read from. None: the recipe names them."""
+    """The rows, if they are objects of this program. None: the recipe names them."""
     split_hashes: Mapping[str, str]
+    """The hash of each split, by its name."""
     identity: str
+    """The hash of the recipe and its data, from `Recipe.identity`."""
 
     @property
     def is_finished(self) -> bool:
+        """Whether the run folder holds the finished run."""
         return is_finished(self.recipe.folder, self.recipe, self.identity)
 
     def start(self) -> None:
-        """Runs it. A recipe of a file gets a process of its own: its memory is freed, and a crash
-        ends it alone. An object of this process is run here."""
+        """Trains and scores the run.
+
+        A recipe from a file runs in a new process, which frees its memory at the end and whose
+        crash ends no other run. A `Recipe` object runs in this process.
+
+        Raises:
+            ValueError: the run did not finish.
+        """
         if self.arm.source is None:
             train(self.recipe, splits=self.splits)
             return
         folder = self.recipe.folder
-        own = ["--training.seed", str(self.recipe.training.seed)]
-        own += ["--training.output-dir", str(folder)]
-        named = [self.arm.source.path, *self.arm.settings]
-        command = [sys.executable, "-m", "finetune", "run", *named, *own]
+        settings = [*self.arm.settings, "--training.seed", str(self.recipe.training.seed)]
+        settings += ["--training.output-dir", str(folder)]
+        command = [sys.executable, "-m", "finetune", "run", self.arm.source.path, *settings]
         code = subprocess.run(command, check=False).returncode
         if code:
             raise ValueError(
-                f"{folder} did not finish (exit code {code}); the same comparison goes on "
-                "from here once its cause is mended"
+                f"{folder} did not finish (exit code {code}); correct the cause and start the same "
+                "comparison again, which continues with this run"
             )
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A recipe that is compared, over all seeds."""
+    """A recipe that is compared, with all seeds."""
 
     recipe: Recipe
     label: str
     """The name on tables."""
     source: Source | None = None
-    """Where the recipe is written. None: it is an object of this process."""
+    """The file of the recipe. None: the recipe is an object of this program."""
     settings: Sequence[str] = ()
-    """The overrides that apply to it, which `recipe` has already."""
+    """The overrides that apply to this recipe. `recipe` has them already."""
 
 
 Compared = str | Path | Recipe | Study | Run
@@ -90,45 +99,47 @@ def compare(
 ) -> list[Row]:
     """Runs each recipe with each seed where that run is missing, and compares all runs.
 
-    A finished run is read, so the same comparison again trains nothing. A recipe of a file is run
-    in a process of its own, a `Recipe` or `Study` in this one. The table, the verdict and
-    compare.json are written into `output`, or beside the runs that were made.
+    A finished run is read, so the same comparison again trains nothing. A recipe from a file runs
+    in a new process, a `Recipe` or `Study` object in this one. The table, the verdict and
+    compare.json are written into `output`, or else into the folder of the study's runs.
 
     Args:
-        recipes: what is compared: studies and recipes, by name, path or as objects, and finished
-            runs, as objects or by their folders (of one run, of an arm, or of several arms). A
-            finished run is compared as it is, under the name of its folder. If there are no other
-            runs, nothing is written without `output`.
-        seeds: the seeds of every recipe. Each makes one run.
+        recipes: one or several of these: a study or recipe (an object, a name or a path), or
+            finished runs (a `Run`, or the folder of one run, of an arm or of several arms). A
+            finished run is compared as it is, under the name of its folder. If there are only
+            finished runs, nothing is written without `output`.
+        seeds: the seeds. Each recipe runs once with each seed.
         output: the folder of the runs and of the table. None: `runs/<study>`.
-        overrides: settings as on the command line, such as `["--max-steps", "10"]`. They go to
-            every recipe that has such a setting (a model from scratch has no `model.name`), and
-            with them the runs lie in a folder of their own. The arms that keep their own setting
-            are named, here and in compare.md.
-        splits: the data of every recipe that is an object. None: each reads its own data.
-        trust_remote_code: allows code that came with a finished run.
+        overrides: settings as on the command line, such as `["--max-steps", "10"]`. They apply to
+            every recipe that has such a setting (a model from scratch has no `model.name`). The
+            recipes that do not have it are printed, and listed in compare.md. Runs with overrides
+            are in another folder than runs without.
+        splits: the rows of every recipe that is an object. None: each recipe names its rows.
+        trust_remote_code: run the code that came with a finished run, whose author you trust.
 
     Returns:
         The rows of the table, one for each arm and each floor.
 
     Raises:
-        ValueError: a mistake in a recipe or its data, before any run starts; or the runs are not
-            all scored on the same examples.
+        ValueError: a recipe or its data cannot be used (before any run starts), the runs are not
+            scored on the same examples, or a run did not finish.
 
     Example:
-        compare("quickstart", seeds=[0])
-        compare([Recipe(model, task, data, Full()), Recipe(model, task, data, LoRA())])
+        >>> compare("quickstart", seeds=[0])
+        >>> compare([Recipe(model, task, data, Full()), Recipe(model, task, data, LoRA())])
     """
     if "LOCAL_RANK" in os.environ:
         raise ValueError(
-            "compare starts the runs itself, one process each, and cannot be launched in several; "
-            "`finetune run` can, and compare reads a run that is finished"
+            "compare starts the runs itself, so it cannot be started with torchrun or accelerate "
+            "launch; start each `finetune run` with them, and compare the finished runs"
         )
     if not seeds:
         raise ValueError("compare needs at least one seed: --seeds 0 1 2")
     if len(set(seeds)) < len(seeds):
-        raise ValueError(f"--seeds {' '.join(map(str, seeds))} names a seed twice: name each once")
-    with trusting(trust_remote_code):
+        raise ValueError(
+            f"--seeds {' '.join(map(str, seeds))} names a seed twice; name each seed once"
+        )
+    with quiet(), trusting(trust_remote_code):
         return _compare(recipes, seeds, output, overrides, splits)
 
 
@@ -139,13 +150,14 @@ def _compare(
     overrides: Sequence[str],
     splits: Splits | None,
 ) -> list[Row]:
+    """As `compare`, after the checks of its arguments."""
     if not isinstance(recipes, Sequence) or isinstance(recipes, str):
         recipes = [recipes]
     arms, folders = _sources(recipes)
     if overrides and not arms:
         raise ValueError(
-            f"{' '.join(overrides)}: finished runs are compared as they are; overrides are for "
-            "recipes, whose runs are yet to be made"
+            f"{' '.join(overrides)}: finished runs are compared as they are, and overrides apply "
+            "only to recipes; leave the overrides out, or name a recipe"
         )
     output = None if output is None else Path(output)
     arms, notes = _overridden(arms, overrides)
@@ -172,7 +184,7 @@ def _compare(
     missing = [run for run in wanted if not run.is_finished]
     for run in wanted:
         if run not in missing:
-            Run.read(run.recipe.folder)  # refuses a run that lost its model, before others start
+            Run.read(run.recipe.folder)  # raises for a run without weights, before others start
     print(f"{len(wanted) + len(finished)} runs, {len(missing)} to do", flush=True)
     for number, run in enumerate(missing, 1):
         print(f"\n[{number}/{len(missing)}] {run.recipe.folder}", flush=True)
@@ -184,7 +196,10 @@ def _compare(
 
 
 def _sources(compared: Sequence[Compared]) -> tuple[list[Arm], dict[Path, Path]]:
-    """The recipes to compare, and the runs' folders by their absolute paths, each once."""
+    """The recipes to compare, and the folders of the finished runs by their absolute paths.
+
+    Each recipe from a file and each folder appears once.
+    """
     from finetune.studies import load, sources
 
     arms: dict[object, Arm] = {}
@@ -214,7 +229,7 @@ def _sources(compared: Sequence[Compared]) -> tuple[list[Arm], dict[Path, Path]]
 
 
 def _overridden(arms: Sequence[Arm], overrides: Sequence[str]) -> tuple[list[Arm], list[str]]:
-    """The arms with the overrides that apply to each, and a line for those that do not."""
+    """Each arm with the overrides that apply to it, and a note on each override that does not."""
     from finetune.overrides import check, fitting, overridden
 
     check(overrides, [arm.recipe for arm in arms])
@@ -226,11 +241,11 @@ def _overridden(arms: Sequence[Arm], overrides: Sequence[str]) -> tuple[list[Arm
 
 
 def _seeded(arm: Recipe, seed: int, folder: Path) -> Recipe:
-    """The recipe of an arm's run with this seed, which lies in `folder`."""
+    """The recipe of an arm with this seed, whose run folder is in `folder`."""
     if arm.training.push_to_hub:
         raise ValueError(
-            f"{arm.name}: compare pushes nothing; leave training.push_to_hub out, and "
-            "push the run you choose: finetune push RUN REPO"
+            f"{arm.name}: compare pushes no run to the Hub; leave training.push_to_hub out, and "
+            "push the run that you choose with finetune push RUN REPO"
         )
     training = replace(arm.training, seed=seed, output_dir=str(folder / f"seed-{seed}"))
     recipe = replace(arm, training=training)
@@ -243,7 +258,7 @@ def _load_once(
     splits: Splits | None,
     loaded: dict[tuple[str, tuple[str, ...], str], Splits],
 ) -> Splits:
-    """The rows of a recipe; recipes that read the same data for the same columns share them."""
+    """Loads the rows of a recipe. Recipes with the same data and the same columns share them."""
     inputs, columns = recipe.task.inputs, recipe.task.columns
     key = (json.dumps(recipe.to_dict()["data"]), inputs, repr(columns))
     if key not in loaded:
@@ -252,11 +267,12 @@ def _load_once(
 
 
 def _labelled(run: Run, label: str) -> Run:
+    """The run with another name on tables."""
     return replace(run, recipe=replace(run.recipe, name=label))
 
 
 def _unfit_notes(unfit: Mapping[str, Sequence[str]]) -> list[str]:
-    """A line for each setting that some arms do not have, with their names."""
+    """A note for each setting that some arms do not have, with the names of these arms."""
     names: dict[str, list[str]] = {}
     for arm, flags in unfit.items():
         for flag in flags:
@@ -265,15 +281,19 @@ def _unfit_notes(unfit: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _arm_folder(run: Run) -> Path:
-    """The folder that holds the seeds of the run's arm."""
+    """The folder with the runs of all seeds of the run's arm."""
     folder = run.folder.absolute()
     return folder.parent if folder.name.startswith("seed-") else folder
 
 
 def _named(runs: Sequence[Run], taken: Set[str]) -> list[Run]:
-    """The runs under the names of their arms' folders, below the folder that they have in common.
+    """The runs with names for the table: the paths of their arms below their common folder.
 
-    One recipe with different overrides is several arms, so its own name does not tell them apart.
+    The name in the recipe is not used, because a recipe with different overrides is several arms.
+
+    Args:
+        runs: finished runs.
+        taken: names that other arms on the table have. A run with such a name gets its whole path.
     """
     named = []
     for run in runs:
@@ -285,28 +305,29 @@ def _named(runs: Sequence[Run], taken: Set[str]) -> list[Run]:
 
 
 def _check_split(hashes: Mapping[str, Mapping[str, str]]) -> None:
-    """
+    """Checks that all arms and runs are scored on the same examples.
+
     Args:
-        hashes: for each arm or run the hashes of its splits.
+        hashes: for each arm or run, the hashes of its splits.
 
     Raises:
-        ValueError: they are not all scored on the same examples.
+        ValueError: they are not.
     """
     scored = {
-        name: [(split, own[split]) for split in own if split == scored_split(own)]
-        for name, own in hashes.items()
+        name: [(split, splits[split]) for split in splits if split == scored_split(splits)]
+        for name, splits in hashes.items()
     }
     first, *others = scored
     for other in others:
         if scored[other] != scored[first]:
             raise ValueError(
-                f"{first} and {other} are not scored on the same examples, so no table can compare "
-                "them: give them one data set, e.g. --data.test mine.csv"
+                f"{first} and {other} are not scored on the same examples, so they cannot be "
+                "compared: give both the same data, for example --data.test mine.csv"
             )
 
 
 def _folder(name: str, output: Path | None, overrides: Sequence[str]) -> Path:
-    """The folder that holds the seeds of an arm."""
+    """The folder for the runs of all seeds of an arm named "study/arm"."""
     study, arm = name.split("/")
     if output is not None:
         return output / arm

@@ -1,4 +1,4 @@
-"""Everything short of training, printed."""
+"""Prepares a run without training, and prints what it would do."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ def plan(
     splits: Splits | None = None,
     trust_remote_code: bool = False,
 ) -> Prepared:
-    """Loads, adapts and encodes as `run` would, and prints what the run would do.
+    """Loads the rows and the model as `run` does, and prints what the run would do.
 
     Args:
-        recipe: the recipe; or its name or file, as on the command line.
-        splits: the rows, instead of those that the recipe names.
+        recipe: a recipe, its name such as "quickstart/gpt2_full", its file, or the recipe.json of a
+            run.
+        splits: the rows. None: the rows that the recipe names.
         trust_remote_code: run the code that came with a model, whose author you trust.
 
     Returns:
-        The model, the encoded rows and the arguments that the run would train with.
+        The model, the encoded rows and the training arguments of the run.
 
     Raises:
-        ValueError: whatever `run` would refuse before training.
+        ValueError: `run` would raise it before training.
 
     Example:
         >>> prepared = plan("quickstart/gpt2_full")
@@ -50,6 +51,7 @@ def plan(
 
 
 def _print(prepared: Prepared) -> None:
+    """Prints the data, the model, the steps and the folder of the run."""
     from transformers import SchedulerType
 
     from finetune.reports.tables import console, print_prepared
@@ -69,4 +71,4 @@ def _print(prepared: Prepared) -> None:
     )
     console.print(f"into {recipe.folder}")
     if recipe.training.destination is not None:
-        console.print(f"and pushes the result to {recipe.training.destination}")
+        console.print(f"and push the finished run to {recipe.training.destination}")

@@ -1,10 +1,10 @@
-"""Labels for a user's own texts: classes with their probabilities, or the entities in them."""
+"""Predicts the classes of a user's texts with their probabilities, or the entities in the texts."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from finetune.shape import Shape
 from finetune.tasks import plain_task
 from finetune.tasks.asked import Asked, Prompt
 from finetune.user_code import trusting
+from finetune.wrong_objects import path_of
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 SHARE, LEAST = 0.2, 0.1
 """A word is marked if its weight is at least 20 % of the largest and at least 0.1 nats."""
 LISTED = 8
-"""The most words that are listed with their weights, the heaviest first."""
+"""The most words that are listed with their weights, the largest weights first."""
 
 
 def predict(
@@ -36,26 +37,28 @@ def predict(
     explain: bool = False,
     trust_remote_code: bool = False,
 ) -> list[dict[str, Any]]:
-    """Labels texts: the classes of each text, or the entities in it.
+    """Predicts the classes of each text, or the entities in it.
 
     Args:
-        model: a `Run`, a run's or a model's folder, or a Hub id; or what `Run.load` returns, which
-            is not opened again at each call.
-        texts: texts, or rows with the columns of the recipe, by their names in its task or in its
-            data. A tagger also takes words, {"tokens": [...]}. One text may stand for a list.
-        batch_size: texts at once, which changes no answer.
-        explain: weigh the words of each text for its classes.
+        model: a `Run`, the folder of a run or model, or a Hub id. With the result of `Run.load`,
+            the model is not loaded again at each call.
+        texts: texts, or rows with the columns that the recipe's task or its data names. A token
+            classifier also takes words, {"tokens": [...]}. One text needs no list.
+        batch_size: the number of texts in a batch. It changes no prediction.
+        explain: whether the weight of each word for the classes of its text is computed.
         trust_remote_code: run the code that came with the model, whose author you trust.
 
     Returns:
-        A dict for each text. Of a classifier: `text`, `label` (of several classes: `labels`),
-        `probability`, and `probabilities` by class. Of a tagger: `text`, and `entities`, each with
-        `type`, `text`, `start`, `end`, and `probability`, the mean of its words'. With `explain`
-        also `words`, each with `text`, `start`, `end` and `weights`, the nats of log odds that a
-        class loses without the word; and `read`, the number of characters that the model reads.
+        A dict for each text. A classifier gives `text`, `label` and its `probability`, and
+        `probabilities` by class. A multi-label classifier gives `labels` instead of `label`. A
+        token classifier gives `text` and `entities`, each with `type`, `text`, `start`, `end` and
+        `probability`, the mean of the probabilities of its words. `explain` adds `words`, each
+        with `text`, `start`, `end` and `weights`, and `read`, the number of characters that the
+        model reads. The weight of a word for a class is the log odds, in nats, that the class
+        loses without the word.
 
     Raises:
-        ValueError: the model gives no labels, or cannot be explained; or a row lacks a column.
+        ValueError: the model predicts no labels or cannot be explained, or a row lacks a column.
 
     Example:
         >>> predict(result, "You have won a prize")[0]["label"]
@@ -65,13 +68,21 @@ def predict(
     with quiet(), trusting(trust_remote_code):
         if isinstance(model, Saved):
             return _predict(model, "the model", texts, batch_size, explain)
-        return _predict(open_saved(fspath(model)), fspath(model), texts, batch_size, explain)
+        return _predict(open_saved(path_of(model)), path_of(model), texts, batch_size, explain)
 
 
 def _predict(
     saved: Saved, name: str, texts: Sequence[Prompt], batch_size: int, explain: bool
 ) -> list[dict[str, Any]]:
-    """As `predict`. `name`: what messages call the model."""
+    """As `predict`, with a model that is loaded.
+
+    Args:
+        saved: the model.
+        name: the name of the model in error messages.
+        texts: as in `predict`.
+        batch_size: as in `predict`.
+        explain: as in `predict`.
+    """
     objective, recipe = saved.objective, saved.recipe
     if objective.no_labels is not None:
         raise ValueError(f"{name} {objective.no_labels}")
@@ -82,7 +93,7 @@ def _predict(
     if explain and task.not_explained is not None:
         raise ValueError(
             f"{name} {task.not_explained}, and --explain weighs the words of a text for its "
-            "class: leave it out"
+            "class; leave --explain out"
         )
     if not texts:
         return []
@@ -103,7 +114,7 @@ def _predict(
 
 
 def lines(answer: Mapping[str, Any]) -> list[str]:
-    """One text's labels, or what else the objective answers, as a terminal shows them."""
+    """The lines that a terminal shows for the prediction of one text."""
     if "entities" in answer:
         shown = [
             f"  {entity['type']}: {entity['text']}  ({entity['probability']:.3f})"
@@ -120,51 +131,54 @@ def lines(answer: Mapping[str, Any]) -> list[str]:
 
 
 def explained(answer: Mapping[str, Any], *, styled: bool) -> Text:
-    """One text's labels, each with the words marked that it hangs on, and their weights below.
+    """The text once for each predicted label, with its important words marked and listed below.
 
-    `styled`: marked in green, in red where they speak against it; else by brackets.
+    Args:
+        answer: the prediction of one text, from `predict` with `explain`.
+        styled: whether words are green if they raise the probability of the label, and red if they
+            lower it. If not, they are in brackets.
     """
     from rich.text import Text
 
     text = answer["text"]
-    given = answer.get("labels", [answer.get("label")])
+    predicted = answer.get("labels", [answer.get("label")])
     lines = []
-    for label in given or [next(iter(answer["probabilities"]))]:
-        weighed = [(word, word["weights"][label]) for word in answer["words"]]
-        least = max([LEAST, *(SHARE * abs(weight) for _, weight in weighed)])
-        heavy = [(word, weight) for word, weight in weighed if abs(weight) >= least]
-        runs: list[tuple[int, int, bool]] = []
-        for word, weight in heavy:
-            start, for_it = word["start"], weight > 0
-            # What stands together is marked as one, as words of a script without spaces do.
-            if runs and runs[-1][1:] == (start, for_it):
-                start = runs.pop()[0]
-            runs.append((start, word["end"], for_it))
-        marked, at = Text("" if given else "(none) "), 0
+    for label in predicted or [next(iter(answer["probabilities"]))]:
+        weights = [(word, word["weights"][label]) for word in answer["words"]]
+        limit = max([LEAST, *(SHARE * abs(weight) for _, weight in weights)])
+        important = [(word, weight) for word, weight in weights if abs(weight) >= limit]
+        spans: list[tuple[int, int, bool]] = []
+        for word, weight in important:
+            start, is_positive = word["start"], weight > 0
+            # Words without a space between them, as in Chinese, are marked as one.
+            if spans and spans[-1][1:] == (start, is_positive):
+                start = spans.pop()[0]
+            spans.append((start, word["end"], is_positive))
+        marked, position = Text("" if predicted else "(none) "), 0
         marked.append(f"{label} {answer['probabilities'][label]:.3f}  ")
-        for start, end, for_it in runs:
-            marked.append(text[at:start])
-            run = text[start:end] if styled else f"[{text[start:end]}]"
-            marked.append(run, "bold green" if for_it else "bold red")
-            at = end
-        lines.append(marked.append(text[at:]))
-        heavy.sort(key=lambda pair: -abs(pair[1]))
-        lines += [Text(f"{weight:+9.2f}  {word['text']}") for word, weight in heavy[:LISTED]]
-        if len(heavy) > LISTED:
-            lines.append(Text(f"{'...':>9}  {len(heavy) - LISTED} more"))
-        if not heavy:
-            lines.append(Text("           no word alone moves it"))
+        for start, end, is_positive in spans:
+            marked.append(text[position:start])
+            span = text[start:end] if styled else f"[{text[start:end]}]"
+            marked.append(span, "bold green" if is_positive else "bold red")
+            position = end
+        lines.append(marked.append(text[position:]))
+        important.sort(key=lambda pair: -abs(pair[1]))
+        lines += [Text(f"{weight:+9.2f}  {word['text']}") for word, weight in important[:LISTED]]
+        if len(important) > LISTED:
+            lines.append(Text(f"{'...':>9}  {len(important) - LISTED} more"))
+        if not important:
+            lines.append(Text("           no word alone changes it much"))
     if answer["read"] < len(text):
         lines.append(
             Text(
-                f"           the model reads {answer['read']:,} of {len(text):,} characters; words "
-                "after them weigh 0"
+                f"           the model reads {answer['read']:,} of {len(text):,} characters; later "
+                "words have weight 0"
             )
         )
     return Text("\n").join(lines)
 
 
 def write(answers: Sequence[Mapping[str, Any]], output: Path) -> None:
-    """As JSONL."""
+    """Writes the predictions as JSON Lines, one line for each text."""
     text = "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
     output.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""One run: prepare, train, evaluate, write the run folder."""
+"""Runs a recipe: prepares, trains, evaluates, and writes the run folder."""
 
 from __future__ import annotations
 
@@ -67,25 +67,28 @@ def run(
     metrics: Sequence[Score] = (),
     trust_remote_code: bool = False,
 ) -> Run:
-    """Trains and scores a recipe. A finished run is read, an unfinished one is resumed.
+    """Trains a recipe and scores the result. A finished run is read, an unfinished one is resumed.
 
-    With `training.push_to_hub` the run is pushed at its end; whether it may be is asked before
-    training. Each of several processes (see `finetune.processes`) calls this; the first one writes.
+    With `training.push_to_hub` the finished run is pushed to the Hub, and the right to do so is
+    checked before training. If torchrun or accelerate launch started several processes, each of
+    them calls `run`, and the first process writes the files.
 
     Args:
-        recipe: the recipe; or its name or file as on the command line, "quickstart/gpt2_full"; or
-            the recipe.json of a run.
-        splits: the rows, instead of those that the recipe names. The other settings of its data
-            apply to them.
-        callbacks: callbacks of transformers, objects or classes. A finished run does not call them.
-        metrics: scores of the user's own, beside those of the recipe.
+        recipe: a recipe, its name such as "quickstart/gpt2_full", its file, or the recipe.json of a
+            run.
+        splits: the rows. None: the rows that the recipe names. The other settings of the recipe's
+            data apply to both.
+        callbacks: callbacks for the Trainer, as objects or classes. They are not called if the run
+            is finished already.
+        metrics: your own scores, in addition to those of the recipe.
         trust_remote_code: run the code that came with a run or model, whose author you trust.
 
     Returns:
         The finished run.
 
     Raises:
-        ValueError: the recipe, its data, its folder or the Hub cannot be used.
+        ValueError: a setting of the recipe cannot be honoured, its data or folder cannot be used,
+            or the Hub refuses the push.
 
     Example:
         >>> recipe = Recipe(Pretrained("tiny-gpt2"), Classification())
@@ -95,9 +98,9 @@ def run(
     from finetune.verbs.push import push_run
 
     check_callbacks(callbacks)
+    check_object("metrics", metrics, list, tuple)
     with quiet(), trusting(trust_remote_code):
         recipe = loaded_recipe(recipe)
-        check_object("metrics", metrics, list, tuple)
         recipe = replace(recipe, metrics=(*recipe.metrics, *metrics))
         check_recipe(recipe)
         start(recipe.training)
@@ -116,11 +119,14 @@ def run(
 
 
 def loaded_recipe(recipe: Recipe | str | PathLike[str]) -> Recipe:
-    """A recipe, given by itself, by its name or its file, or by the recipe.json of a run.
+    """The recipe of this name or file, or the recipe object itself.
+
+    Args:
+        recipe: as in `run`.
 
     Raises:
-        ValueError: there is no recipe of this name, a mistake in its file, or an object of a wrong
-            class.
+        ValueError: there is no recipe of this name, its file has a mistake, or `recipe` is an
+            object of a wrong class.
     """
     from finetune.studies import load
 
@@ -132,8 +138,15 @@ def loaded_recipe(recipe: Recipe | str | PathLike[str]) -> Recipe:
 
 
 def load_rows(recipe: Recipe, splits: Splits | None) -> tuple[Recipe, Splits]:
-    """The rows of a recipe, and the recipe as the run folder holds it: with a name, and without the
-    files or the Hub id that `splits` replace.
+    """Loads the rows of a recipe.
+
+    Args:
+        recipe: the recipe.
+        splits: rows that replace those of the recipe. None: the recipe names its rows.
+
+    Returns:
+        The recipe as the run folder holds it, with a name, and without the file or Hub id that
+        `splits` replaces; and the rows.
 
     Raises:
         ValueError: there are no rows, or they cannot be used.
@@ -147,9 +160,10 @@ def load_rows(recipe: Recipe, splits: Splits | None) -> tuple[Recipe, Splits]:
 
 
 def check_callbacks(callbacks: Sequence[TrainerCallback | type[TrainerCallback]]) -> None:
-    """
+    """Checks that each callback is an object or class that the Trainer takes.
+
     Raises:
-        ValueError: an object is no callback of transformers.
+        ValueError: it is not.
     """
     from transformers import TrainerCallback
 
@@ -158,8 +172,8 @@ def check_callbacks(callbacks: Sequence[TrainerCallback | type[TrainerCallback]]
         kind = callback if isinstance(callback, type) else type(callback)
         if not issubclass(kind, TrainerCallback):
             raise ValueError(
-                f"callbacks: {callback!r} is no transformers.TrainerCallback; give objects of its "
-                "subclasses, or the subclasses"
+                f"callbacks: {callback!r} is no transformers.TrainerCallback; give subclasses of "
+                "it, or objects of them"
             )
 
 
@@ -169,6 +183,7 @@ def _run(
     identity: str,
     callbacks: Sequence[TrainerCallback | type[TrainerCallback]],
 ) -> Run:
+    """Runs a recipe that is not finished yet, and gives the finished run."""
     from finetune.training.trackers import named
     from finetune.verbs.push import reserve
 
@@ -186,9 +201,10 @@ def _run(
 
 
 def prepare_training(recipe: Recipe, splits: Splits) -> Prepared:
-    """Everything short of training.
+    """Loads the model, encodes the rows, and checks that the run can be trained and scored.
 
-    Raises: ValueError for whatever cannot be trained, or not be scored afterwards.
+    Raises:
+        ValueError: it cannot.
     """
     prepared = prepare(recipe, splits)
     check_generation(prepared)
@@ -202,6 +218,7 @@ def _train_and_score(
     prepared: Prepared,
     callbacks: Sequence[TrainerCallback | type[TrainerCallback]],
 ) -> Run:
+    """Trains, saves the model, scores it and writes the run folder."""
     from finetune.reports.tables import print_prepared
     from finetune.training.trainer import FinetuneTrainer
 
@@ -228,14 +245,18 @@ def _train_and_score(
         "cost": _cost(folder, trainer, prepared, train_seconds),
     }
     trained = Run(folder, prepared.recipe, metrics)
-    # Each process has its own clock: all give the metrics of the first.
+    # Each process measures its own seconds. All return the metrics of the first process.
     metrics = on_first(lambda: _finish(trained, evaluation, _kept(trainer)))
     trainer.report(metrics)
     return replace(trained, metrics=metrics)
 
 
 def _train(folder: Path, trainer: FinetuneTrainer, prepared: Prepared) -> float:
-    """Trains from the newest sound checkpoint. Gives the seconds, those before it counted in."""
+    """Trains from the newest complete checkpoint.
+
+    Returns:
+        The seconds of training, with those before the checkpoint.
+    """
     from accelerate.utils import set_seed
 
     from finetune.training.history import History
@@ -246,7 +267,7 @@ def _train(folder: Path, trainer: FinetuneTrainer, prepared: Prepared) -> float:
     trainer.add_callback(history)
     if checkpoint is not None and is_first():
         print(f"resumes from {checkpoint.name}", flush=True)
-    # Whatever was drawn before, training starts from the seed; dropout differs between processes.
+    # Training starts from the seed, and each process draws another dropout.
     set_seed(prepared.recipe.training.seed, device_specific=True)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     return history.seconds()
@@ -255,6 +276,7 @@ def _train(folder: Path, trainer: FinetuneTrainer, prepared: Prepared) -> float:
 def _cost(
     folder: Path, trainer: FinetuneTrainer, prepared: Prepared, train_seconds: float
 ) -> dict[str, Any]:
+    """What the run costs: seconds, memory, tokens per second, steps, parameters and bytes."""
     import torch
     from accelerate.utils import gather_object
 
@@ -266,8 +288,8 @@ def _cost(
     files = [path for path in (folder / MODEL).rglob("*") if path.is_file()]
     return {
         "train_seconds": round(train_seconds, 2),
-        "peak_memory_bytes": max(gather_object([peak])),  # of the process that took most
-        "tokens_per_second": round(tokens / train_seconds, 1),  # of all processes together
+        "peak_memory_bytes": max(gather_object([peak])),  # the largest of all processes
+        "tokens_per_second": round(tokens / train_seconds, 1),  # the sum over all processes
         "steps": trainer.state.global_step,
         "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
         "total_parameters": sum(p.numel() for p in parameters),
@@ -276,10 +298,10 @@ def _cost(
 
 
 def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
-    """The prepared model with its trained weights in one piece, after FSDP has spread them.
+    """The model with all trained weights in each process, after FSDP has sharded them.
 
-    It is needed to save and to generate: processes that generate texts of different lengths would
-    wait for one another.
+    Saving and generation need it: with sharded weights, processes that generate texts of different
+    lengths would wait for each other.
     """
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
@@ -294,9 +316,16 @@ def _whole(prepared: Prepared, trainer: FinetuneTrainer) -> Prepared:
 
 
 def _finish(run: Run, evaluation: Evaluation, kept: int | None) -> dict[str, Any]:
-    """Writes what is left of the run folder. Gives the metrics, with the diagnosis.
+    """Writes the predictions, the model card and, last, metrics.json.
 
-    `kept`: the step whose weights were kept because they scored best. None: the last were kept.
+    Args:
+        run: the run with its metrics, without the diagnosis.
+        evaluation: the scores and predictions.
+        kept: the step whose weights were kept, because they scored best. None: the weights of the
+            last step were kept.
+
+    Returns:
+        The metrics with the diagnosis.
     """
     from finetune.reports.card import card
 
@@ -311,28 +340,31 @@ def _finish(run: Run, evaluation: Evaluation, kept: int | None) -> dict[str, Any
     rows = "".join(dumps(row) + "\n" for row in evaluation.predictions)
     write_text(run.folder / PREDICTIONS, rows)
     write_text(run.model_folder / "README.md", card(run, str(run.model_folder)))
-    write_json(run.folder / METRICS, run.metrics)  # last: present means finished
+    write_json(run.folder / METRICS, run.metrics)  # last, because it marks a finished run
     return run.metrics
 
 
 def _before(
     folder: Path, trainer: FinetuneTrainer, prepared: Prepared, scored: str | None
 ) -> dict[str, dict[str, Any]]:
-    """The untouched model's scores and the floors; kept, so that a resumed run has them too."""
+    """The scores of the model before training, and the floors.
+
+    They are written to before.json, where a resumed run reads them.
+    """
     file = folder / BEFORE
     before: dict[str, dict[str, Any]] | None
     before = on_first(lambda: read_json(file) if file.is_file() else None)
     if before is not None:
         return before
     untouched: Quality = {}
-    # With a head that is new, or nothing but new weights, it would only guess.
+    # A model with a new head or only new weights would guess.
     if scored is not None and not prepared.fresh:
         with untouched_model(prepared):
             untouched = evaluate(prepared, scored, trainer.accelerator).quality
         if not isfinite(untouched["loss"]["value"]):
             raise ValueError(
-                f"the model's {scored} loss is not a finite number before any training: its "
-                "weights are broken, or training.fp16 is too narrow for it"
+                f"the {scored} loss of the model is not a finite number before training: its "
+                "weights are damaged, or they need a wider range than training.fp16 has"
             )
 
     def scores_before() -> dict[str, dict[str, Any]]:
@@ -355,7 +387,7 @@ def _before(
 
 
 def untouched_model(prepared: Prepared) -> Any:
-    """A context in which the prepared model is the one that was loaded."""
+    """A context in which the model computes as before training, without its adapter."""
     from contextlib import nullcontext
 
     from peft import PeftModel
@@ -365,7 +397,7 @@ def untouched_model(prepared: Prepared) -> Any:
 
 
 def _save_model(folder: Path, prepared: Prepared) -> None:
-    """An ordinary checkpoint: weights or adapter, tokenizer, and how the recipe generates."""
+    """Saves the weights or the adapter, the tokenizer and the generation config."""
     from peft import PeftModel
 
     from finetune.models.electra import PairedElectraForPreTraining
@@ -373,7 +405,9 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
     model, tokenizer, shape = prepared.model, prepared.tokenizer, prepared.shape
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     if model.can_generate():
-        base.config.use_cache = True  # Trainer switched it off; a T5 tagger's encoder refuses it
+        base.config.use_cache = (
+            True  # Trainer switched it off; a T5 encoder for token classification cannot have it
+        )
     if prepared.recipe.task.generates:
         decoding = prepared.recipe.decoding.config(model, tokenizer)
         base.generation_config = decoding
@@ -384,7 +418,7 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
         assert checkpoint is not None
         config.base_model_name_or_path = checkpoint.base
         config.revision = checkpoint.revision
-        # "auto" would ask the Hub about the base; no method of ours resizes its embeddings.
+        # "auto" would ask the Hub about the base. No method here resizes the embeddings.
         save_weights(model, folder, save_embedding_layers=False)
         write_json(folder / HEAD, prepared.objective.to_dict())
     elif isinstance(model, PairedElectraForPreTraining):
@@ -399,7 +433,7 @@ def _save_model(folder: Path, prepared: Prepared) -> None:
 
 
 def _kept(trainer: FinetuneTrainer) -> int | None:
-    """The step whose weights were kept because they scored best. None: the last were kept."""
+    """The step whose weights were kept, because they scored best. None: the last step."""
     best = trainer.state.best_model_checkpoint
     if best is None or not trainer.args.load_best_model_at_end:
         return None
@@ -419,13 +453,14 @@ def _best(trainer: FinetuneTrainer, names: Iterable[str]) -> dict[str, Any]:
 
 
 def _tokens(prepared: Prepared) -> int:
-    """How many tokens one epoch reads; an encoder-decoder reads its labels as well."""
+    """The number of tokens in one epoch, for an encoder-decoder with those of its labels."""
     rows = prepared.encoded["train"].rows
     columns = ("input_ids", "labels") if prepared.shape.encoder_decoder else ("input_ids",)
     return sum(len(ids) for column in columns for ids in rows[column])
 
 
 def _peak_resident_bytes() -> int:
+    """The most bytes of memory that this process has used."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

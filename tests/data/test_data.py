@@ -107,7 +107,7 @@ def test_columns_are_pairs_with_or_without_an_equals_sign() -> None:
         data = overridden(recipe, [*typed.split(), "--data.limit", "5"]).data
         assert (data.columns, data.limit) == (pairs, 5)
     for typed, says in {
-        "en=source fr target": "'fr' stands without = among names with it",
+        "en=source fr target": "'fr' has no =, and other names have one",
         "en source fr": "'en', 'source', 'fr' is no list of pairs",
         "en=source fr=": "'en', 'source', 'fr', '' is no list of pairs",
         "": "nothing is no list of pairs",
@@ -146,3 +146,8 @@ def test_a_file_that_is_called_train_is_read(
     assert not Data().names_rows
     (tmp_path / "train").write_text("a\nb\n")
     assert Data().names_rows
+
+
+def test_a_file_for_data_that_named_no_rows_keeps_their_settings() -> None:
+    data = Data(columns={"a": "text"}, group="id", language="en")
+    assert data.overridden(train="a.csv") == replace(data, train="a.csv")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import ViTConfig, ViTModel
 
 from finetune.methods import Partial, backward_depth
 from finetune.methods.selector import Layout, parse
@@ -300,3 +301,16 @@ def test_a_backward_that_reaches_the_encoder_says_that_it_crosses_the_decoder() 
     assert adapted.summary[-1] == (
         "backward runs through the decoder and 2 of 3 encoder blocks, down to encoder.blocks[1]"
     )
+
+
+def test_the_final_norm_of_a_model_that_reads_pixels_is_refused_with_what_to_do() -> None:
+    config = ViTConfig(
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=8,
+        image_size=4,
+        patch_size=2,
+    )
+    with pytest.raises(ValueError, match=r"ViTModel does not run on token ids alone.*pattern"):
+        selected(ViTModel(config), "norms.final")

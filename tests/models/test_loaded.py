@@ -21,13 +21,18 @@ from transformers import (
 )
 
 from finetune import (
+    Classification,
     Full,
     Loaded,
     LoRA,
     Partial,
     PromptTuning,
     Recipe,
+    Splits,
+    Training,
+    compare,
     plan,
+    predict,
     run,
 )
 from finetune.cli import main
@@ -153,19 +158,19 @@ def test_a_head_with_the_labels_of_the_task_is_loaded_and_named() -> None:
         (
             loaded,
             Classes(("ham", "spam"), False),
-            "a GPT2LMHeadModel, has not the head of the task",
+            "a GPT2LMHeadModel, does not have the head of the task",
         ),
         (loaded, Classes(("ham", "spam"), False), "load it with AutoModelForSequenceClassific"),
         (lambda: classifier(2), Text(), "load it with AutoModelForCausalLM, or write Pretrained("),
         (
             lambda: Loaded(GPT2Model(gpt2().config), tokenizer("gpt2")),
             Text(),
-            "a GPT2Model, has not the head of the task",
+            "a GPT2Model, does not have the head of the task",
         ),
         (
             lambda: classifier(3),
             Classes(("ham", "spam"), False),
-            "has 3 labels, the data has 2 (ham, spam): load it with "
+            "has 3 labels, but the data has 2 (ham, spam): load it with "
             "AutoModelForSequenceClassification.from_pretrained(NAME, num_labels=2)",
         ),
     ],
@@ -258,7 +263,28 @@ def test_a_run_is_used_like_any_other(recipe: Recipe, tmp_path: Path) -> None:
     assert len(generate(result.load(), [f"{WORDS[0]} {WORDS[1]}"])) == 1
     text = card(Run.read(result.folder), "me/model")
     assert "a `GPT2LMHeadModel` in the memory of a Python program\n" in text
+    assert "run(replace(recipe, model=Loaded(model, tokenizer)))" in text
+    assert "--from" not in text
     assert str(tmp_path) not in text
+
+
+def test_a_classifier_is_trained_and_labels_texts(tmp_path: Path) -> None:
+    rows = [{"text": word, "label": "long" if len(word) > 3 else "short"} for word in WORDS]
+    training = Training(output_dir=str(tmp_path / "run"), max_steps=1)
+    recipe = Recipe(classifier(2), Classification(), training=training)
+    result = run(recipe, splits=Splits.of(rows[8:], rows[4:8], rows[:4]))
+    assert result.metrics["quality"]["accuracy"]["n"] == 4
+    (answer,) = predict(result, ["hello"])
+    assert answer["label"] in ("long", "short")
+
+
+def test_methods_are_compared_on_one_model_in_memory(recipe: Recipe, tmp_path: Path) -> None:
+    held = replace(in_memory(recipe), training=Training(max_steps=1), name="")
+    others = [held, replace(held, method=Partial("blocks[-1:]"))]
+    rows = compare(others, seeds=[0, 1], output=tmp_path / "compared")
+    assert [row.seeds for row in rows if row.seeds] == [2, 2]
+    table = (tmp_path / "compared" / "compare.md").read_text()
+    assert "GPT2LMHeadModel" in table
 
 
 def test_a_run_is_not_repeated_without_the_objects(
@@ -307,7 +333,7 @@ def test_an_adapter_is_loaded_on_the_checkpoint_that_the_model_was_loaded_from(
     assert evaluation.quality == result.metrics["quality"]
     assert merge(str(result.folder), tmp_path / "merged").prompts
     gpt2(seed=1).save_pretrained(str(tmp_path / "base"))
-    with pytest.raises(ValueError, match="has other content than when it was trained on"):
+    with pytest.raises(ValueError, match="have changed since the run was trained"):
         open_saved(str(result.folder))
 
 
@@ -322,7 +348,7 @@ def test_an_adapter_without_a_checkpoint_is_refused_before_training(
         model.transformer.wte.weight.add_(1)
     for held in (in_memory(recipe), changed):
         for verb in (plan, run):
-            with pytest.raises(ValueError, match=r"saves only what it adds .*Pretrained\(FOLDER\)"):
+            with pytest.raises(ValueError, match=r"saves an adapter for .*Pretrained\(FOLDER\)"):
                 verb(replace(held, method=method))
     assert not (tmp_path / "run").exists()
 
@@ -349,3 +375,23 @@ def test_the_code_of_an_architecture_of_ones_own_is_kept(recipe: Recipe) -> None
     assert (result.model_folder / "custom_model.py").is_file()
     assert "auto_map" in json.loads((result.model_folder / "config.json").read_text())
     assert len(generate(result.load(), [WORDS[0]])) == 1
+
+
+UNREGISTERED = """
+from transformers import GPT2Config, GPT2LMHeadModel
+
+class OwnConfig(GPT2Config):
+    model_type = "own_gpt2"
+
+class OwnForCausalLM(GPT2LMHeadModel):
+    config_class = OwnConfig
+"""
+
+
+def test_an_architecture_that_is_not_registered_is_trained(recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "own_gpt2.py").write_text(UNREGISTERED)
+    own = load_module(tmp_path / "own" / "own_gpt2.py")
+    model = own.OwnForCausalLM(own.OwnConfig(**gpt2().config.to_diff_dict()))
+    result = run(replace(recipe, model=Loaded(model, tokenizer("gpt2"))))
+    assert type(result.load().model).__name__ == "OwnForCausalLM"

@@ -1,7 +1,8 @@
-"""The model card, from a run folder alone: no model is loaded for it."""
+"""Tests of the model card. It is written from the run folder, without loading a model."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ from finetune.methods import Full, Method
 from finetune.models.adapter import HEAD
 from finetune.objectives import Text
 from finetune.reports.card import card
-from finetune.runs import write_json
+from finetune.runs import read_json, write_json
 from tests.conftest import build, tokenizer
 
 
 def finished(folder: Path, method: Method) -> Run:
-    """A run that was never trained."""
+    """The folder of a finished run, written without training."""
     recipe = Recipe(
         Pretrained("tiny-gpt2"),
         Completion(prompt="Say {source}:"),
@@ -75,3 +76,32 @@ def test_a_card_beside_the_model_repeats_the_run_from_its_own_folder(tmp_path: P
     run = finished(tmp_path, Full())
     text = card(run, str(run.model_folder))
     assert f"finetune run --from {tmp_path}/recipe.json --training.output-dir again" in text
+
+
+CAUTIONS = ("Classify one text at a time", "Generate for one prompt", "Use transformers older")
+
+
+@pytest.mark.parametrize(
+    ("peft_type", "task_type", "cautions"),
+    [
+        ("PROMPT_TUNING", "SEQ_CLS", CAUTIONS[:1]),
+        ("P_TUNING", "CAUSAL_LM", CAUTIONS[1:]),
+        ("PREFIX_TUNING", "SEQ_2_SEQ_LM", CAUTIONS[2:]),
+        ("LORA", "CAUSAL_LM", ()),
+    ],
+)
+def test_a_card_warns_of_what_plain_libraries_get_wrong_with_its_adapter(
+    tmp_path: Path, peft_type: str, task_type: str, cautions: tuple[str, ...]
+) -> None:
+    run = finished(tmp_path, LoRA(r=2))
+    config = run.model_folder / "adapter_config.json"
+    write_json(config, read_json(config) | {"peft_type": peft_type, "task_type": task_type})
+    text = card(run, "me/name")
+    assert tuple(caution for caution in CAUTIONS if f"\n\n{caution}" in text) == cautions
+
+
+def test_a_card_says_how_train_rows_were_augmented(tmp_path: Path) -> None:
+    run = finished(tmp_path, Full())
+    data = replace(run.recipe.data, augment="delete", augment_copies=2, augment_rate=0.2)
+    text = card(replace(run, recipe=replace(run.recipe, data=data)), "me/name")
+    assert "each train row has at most 2 copies with 20 % of the words changed; fingerprint" in text

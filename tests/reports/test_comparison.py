@@ -1,4 +1,4 @@
-"""The report of a comparison: its table, its verdict, its intervals and its cautions."""
+"""Tests of what a comparison holds: its rows, its choice and its cautions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def handmade(folder: Path, arm: str, hashes: dict[str, str], split: str, n: int)
 
 def test_no_interval_is_given_where_it_would_mean_nothing(tmp_path: Path) -> None:
     apart = {"train": "a", "validation": "b", "test": "c"}
-    same_rows = "these are the rows by which it was chosen"
+    same_rows = "the arm was chosen by its score on the same rows"
     for number, (hashes, split, n, reason) in enumerate(
         (
             ({"train": "a", "validation": "b"}, "validation", 50, same_rows),
@@ -52,14 +52,16 @@ def test_no_interval_is_given_where_it_would_mean_nothing(tmp_path: Path) -> Non
         assert choice is not None
         assert (choice.against is None) == (reason is not None)
         text = verdict(Comparison([], LABELS), choice)
-        assert text.startswith("Best on validation: mine/arm")
+        assert text.startswith(f"On validation mine/arm{number} has bits per byte 90. ")
         assert ("shown" in text) == (reason is None)
         if reason is not None:
             assert (choice.no_interval or "").startswith(reason)
-            assert f"it has 90, the floor unigram 80. No interval is given: {reason}" in text
+            assert f"it has 90, and the floor unigram has 80. No interval is given: {reason}" in (
+                text
+            )
 
 
-def test_arms_that_learn_from_other_rows_or_from_the_scored_rows_are_named(tmp_path: Path) -> None:
+def test_arms_trained_on_different_rows_or_on_scored_rows_are_named(tmp_path: Path) -> None:
     fair = {"train": "a", "validation": "b", "test": "c"}
     assert cautions_of([handmade(tmp_path, arm, fair, "test", 1) for arm in ("one", "two")]) == []
     others = [

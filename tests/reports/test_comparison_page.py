@@ -1,4 +1,4 @@
-"""A comparison on the terminal and as a page."""
+"""Tests of a comparison on the terminal and as a page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_narrow_terminal_shows_whole_names_and_means_without_their_spread(
         monkeypatch.setattr(tables, "console", Console(width=width))
         print_comparison(Comparison(rows, LABELS, teacher_forced=("loss", "bits_per_byte")))
         shown = capsys.readouterr().out
-        assert ("not shown here: loss, bits per byte" in shown) != spread
+        assert ("too wide for this terminal: loss, bits per byte" in shown) != spread
         assert " gpt2_feed_forward_2 " in shown
         assert "7,000,000" in shown
         assert ("± 0.062" in shown) == spread
@@ -63,10 +63,11 @@ def test_the_verdict_says_better_or_worse_by_the_metric_s_own_direction(
     rows = [Row("mine/last", 3, {}, {"train_seconds": 1.0})]
     comparison = Comparison(rows, {"macro_f1": "macro F1"})
     text = verdict(comparison, choice)
-    assert text.startswith("Best on validation of 3 arms: last, macro F1 90. On test it has 88.5")
+    assert text.startswith("Of 3 arms, last is best on validation: macro F1 90. ")
+    assert "On test it has 88.5, a difference of " in text
     assert text.endswith(f"{says}.")
     one_seed = verdict(comparison, replace(choice, seeds=1))
-    assert one_seed == f"{text} It is one seed: how far seeds differ is not in the interval."
+    assert one_seed.startswith(f"{text} The arm has one seed, so the interval does not hold")
 
 
 @pytest.mark.parametrize("higher", [True, False])

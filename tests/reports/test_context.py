@@ -1,4 +1,4 @@
-"""The report of a loss by context: its table, its files and its picture."""
+"""Tests of the report of the loss by available context."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_narrow_terminal_shows_the_losses_without_their_errors(
 def test_the_files_hold_every_loss_the_gain_and_the_notes(tmp_path: Path) -> None:
     write_context(CURVES, ["a note"], tmp_path)
     text = (tmp_path / "context.md").read_text()
-    assert "| gained, 1 to 1,024 | 1.750 ± 0.750 | 1.750 ± 0.750 |" in text
+    assert "| gain, 1 to 1,024 tokens | 1.750 ± 0.750 | 1.750 ± 0.750 |" in text
     assert text.endswith("\n- a note\n")
     values = json.loads((tmp_path / "context.json").read_text())
     assert [run["run"] for run in values["runs"]] == ["gpt2", "lstm"]

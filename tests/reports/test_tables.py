@@ -1,4 +1,4 @@
-"""What a run looks like on a terminal, and the pieces of every table."""
+"""The tables and lines that a run prints on a terminal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_scores_are_shown_in_their_order_under_their_own_labels() -> None:
         "f1_a|b": "F1 of a|b",
         "chrf": "chrF",
     }
-    # A run of an earlier version has no labels.
+    # Runs of earlier versions have no labels.
     assert labels_of([{"exact_match": {"value": 1.0}}]) == {"exact_match": "exact match"}
 
 

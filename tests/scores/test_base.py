@@ -142,7 +142,7 @@ def test_the_lowest_value_chooses_where_lower_is_better(doubted: Run) -> None:
     scores = MyClasses(("a", "b")).measures
     options: Any = {"learning_rate": 1.0, "metric": "macro_f1", "validated": True}
     assert not named.resolve(Path("unused"), scores=scores, **options).greater_is_better
-    with pytest.raises(ValueError, match="'doubt' is not known while training"):
+    with pytest.raises(ValueError, match="'doubt' is not computed during training"):
         named.resolve(Path("unused"), scores=Classes(("a", "b")).measures, **options)
 
 

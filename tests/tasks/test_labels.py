@@ -18,7 +18,7 @@ def named(folder: Path, labels: list[Any], other: list[Any], **options: Any) -> 
     for name, values in (("train", labels), ("validation", other)):
         write(folder / f"{name}.jsonl", [{"text": "a", "label": value} for value in values])
     data = Data(train=str(folder / "train.jsonl"), validation=str(folder / "validation.jsonl"))
-    return names_in(data.load(), "label", "mend it", **options)
+    return names_in(data.load(), "label", "fix it", **options)
 
 
 def test_names_are_those_of_training_or_those_given(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_names_are_those_of_training_or_those_given(tmp_path: Path) -> None:
             ["Spam"],
             {},
             "line 1: label 'Spam' is not one of the training split's: ham, spam "
-            r"\(nearest: 'spam'\); the row is in validation: mend it",
+            r"\(nearest: 'spam'\); the row is in validation: fix it",
         ),
         (
             ["a", "b"],

@@ -101,7 +101,7 @@ def test_every_arm_and_seed_runs_once_and_the_table_shows_mean_spread_and_floors
     assert choice["value"] == pytest.approx(value)
     assert choice["against"]["value"] == pytest.approx(value - unigram)
     assert choice["against"]["low"] < choice["against"]["value"] < choice["against"]["high"]
-    assert f"Best on validation of 2 arms: {choice['arm'].split('/')[1]}, bits" in markdown
+    assert f"Of 2 arms, {choice['arm'].split('/')[1]} is best on validation: bits" in markdown
 
     compare(["mine"], seeds=[0, 1])
     assert "4 runs, 0 to do" in capsys.readouterr().out
@@ -109,7 +109,9 @@ def test_every_arm_and_seed_runs_once_and_the_table_shows_mean_spread_and_floors
     rmtree(study / "runs/mine/full/seed-0/model")
     rmtree(study / "runs/mine/last")
     for given in (["mine"], ["runs/mine"]):
-        with pytest.raises(ValueError, match=r"seed-0 is finished, but its model/ is gone: put"):
+        with pytest.raises(
+            ValueError, match=r"seed-0 is finished, but its model/ holds no weights: put"
+        ):
             compare(given, seeds=[0, 1])
     assert not (study / "runs/mine/last").exists()  # refused before another starts
 
@@ -178,11 +180,11 @@ def test_none_is_chosen_of_arms_that_were_validated_on_different_examples(
     given = ["--data.train", "rows.jsonl", "--data.test", "test.jsonl", "--data.validation"]
     for name in ("one", "two"):
         compare(["mine/full"], [0], Path("by") / name, [*given, f"{name}.jsonl"])
-    assert "Best on validation:" in capsys.readouterr().out
+    assert "On validation full has bits per byte" in capsys.readouterr().out
     found = compare(["by/one", "by/two"])
     said = capsys.readouterr().out
-    assert "the arms were validated on different examples, so none is chosen" in said
-    assert "Best on validation" not in said
+    assert "the arms were validated on different examples, so no arm is chosen" in said
+    assert "On validation" not in said
     assert [row.validation for row in found] == [None] * len(found)
 
 

@@ -113,7 +113,7 @@ def test_any_split_and_other_rows_are_scored_and_it_says_that_they_are_not_the_r
     texts = recipe.data.load(("text",)).train["text"]
     assert [row["reference"] for row in train.predictions] == texts
     assert other.predictions[0]["reference"] == Path("other.txt").read_text()
-    assert "not the run's own test data" in capsys.readouterr().out
+    assert "these test rows are not those of the run" in capsys.readouterr().out
 
 
 def test_scores_of_several_runs_stand_side_by_side(
@@ -141,7 +141,7 @@ def test_loss_by_context_is_a_table_a_curve_and_numbers(
     assert main(command) == 0
     out = capsys.readouterr().out
     table = Path("out/context.md").read_text()
-    assert "| nats a token, from | soft_prompt | lstm |" in table
+    assert "| nats a token by context | soft_prompt | lstm |" in table
     found = json.loads(Path("out/context.json").read_text())
     assert found["notes"] == []
     assert [entry["run"] for entry in found["runs"]] == ["soft_prompt", "lstm"]
@@ -162,7 +162,7 @@ def test_loss_by_context_is_a_table_a_curve_and_numbers(
     assert main(["evaluate", "study/lstm", "study/own_tokens", *context, "100000"]) == 0
     out = capsys.readouterr().out
     assert "different tokenizers" in out
-    assert "tokens instead of 100000" in out
+    assert "tokens are predicted, not 100000" in out
 
 
 def test_what_cannot_be_evaluated_is_one_line(

@@ -43,3 +43,8 @@ def test_a_script_that_the_tokenizer_cannot_write_is_told_of_once(model: str) ->
     warnings: list[str] = []
     generate(model, ["今天", "明天"], Decoding(max_new_tokens=1), warn=warnings.append)
     assert len(warnings) == 1
+
+
+def test_one_text_stands_for_a_list_of_one(model: str) -> None:
+    decoding = Decoding(max_new_tokens=2)
+    assert generate(Path(model), "say it", decoding) == generate(model, ["say it"], decoding)

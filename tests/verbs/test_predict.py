@@ -14,6 +14,7 @@ from rich.text import Text
 
 from finetune import Classification, Run, Scratch, run
 from finetune.cli import main
+from finetune.runs import open_saved
 from finetune.training.trainer import FinetuneTrainer
 from finetune.verbs.evaluate import evaluate_runs
 from finetune.verbs.predict import explained, lines, predict
@@ -196,9 +197,9 @@ def test_heavy_words_are_marked_and_listed_with_their_weights() -> None:
 
 def test_where_no_word_weighs_or_many_do_it_is_said() -> None:
     shown = explained(said("a b", ("a", 0.05), ("b", -0.02)), styled=False).plain
-    assert shown.splitlines() == ["x 0.900  a b", "           no word alone moves it"]
+    assert shown.splitlines() == ["x 0.900  a b", "           no word alone changes it much"]
     shown = explained(said("", *[]), styled=False).plain
-    assert shown.splitlines() == ["x 0.900  ", "           no word alone moves it"]
+    assert shown.splitlines() == ["x 0.900  ", "           no word alone changes it much"]
     many = said(" ".join("abcdefghij"), *((letter, 1.0) for letter in "abcdefghij"))
     assert explained(many, styled=False).plain.splitlines()[-1] == "      ...  2 more"
 
@@ -242,3 +243,15 @@ def test_predict_and_evaluate_within_a_training_run_leave_its_precision_alone(
     monkeypatch.setattr(FinetuneTrainer, "evaluation_loop", predicts_too)
     trained("training", bf16=True)
     assert precisions == ["bf16", "bf16"]
+
+
+def test_a_run_its_folder_and_what_it_loads_give_the_same_answer_to_one_text(planted: Run) -> None:
+    row = {"title": "the quick fox", "body": "jumps over"}
+    expected = predict(str(planted.folder), [row])
+    assert predict(planted, [row]) == predict(planted.folder, [row]) == expected
+    assert predict(planted.load(), [row]) == expected
+
+
+def test_what_gives_no_labels_says_so_of_the_object_too() -> None:
+    with pytest.raises(ValueError, match=r"^the model writes text"):
+        predict(open_saved("tiny-gpt2"), "hello")

@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 import yaml
+from transformers import GPT2LMHeadModel
 
 from finetune import (
     Completion,
     Data,
     Decoding,
     Full,
+    Loaded,
     LoRA,
     PrefixTuning,
     Pretrained,
@@ -41,6 +43,7 @@ METHODS: dict[str, tuple[str | dict[str, Any], Method]] = {
     "gpt2-full": ("base-gpt2", Full()),
     "t5-full": ("base-t5", Full()),
     "lora": ("tiny-gpt2", LoRA(r=2)),
+    "loaded-lora": ("base-gpt2", LoRA(r=4)),
     "soft-prompt": ("base-gpt2", PromptTuning(num_virtual_tokens=3)),
     "prefix": ("base-t5", PrefixTuning(num_virtual_tokens=3)),
     "lstm": (LSTM, Full()),
@@ -161,9 +164,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     lstm.tokenizer.save_pretrained(str(here / "base-lstm"))
     texts = {}
     for name, (base, method) in METHODS.items():
-        model: Pretrained | Scratch
+        model: Pretrained | Scratch | Loaded
         if isinstance(base, dict):
             model = Scratch("lstm", base, words)
+        elif name == "loaded-lora":
+            held = GPT2LMHeadModel.from_pretrained(here / base)
+            model = Loaded(held, tokenizer("gpt2"))
         else:
             model = Pretrained(base if base == "tiny-gpt2" else str(here / base))
         recipe = Recipe(
@@ -271,7 +277,7 @@ def test_a_hub_model_with_another_tools_recipe_is_no_run(world: World) -> None:
 
 
 def test_a_base_that_is_not_on_the_hub_is_pushed_beside_its_adapter(world: World) -> None:
-    for name in ("lora", "soft-prompt", "prefix"):
+    for name in ("lora", "loaded-lora", "soft-prompt", "prefix"):
         config = world.json(f"me/{name}", "adapter_config.json")
         assert config["base_model_name_or_path"] == f"me/{name}-base"
         assert "model.safetensors" in world.files(f"me/{name}-base")
@@ -303,7 +309,7 @@ def test_the_card_tells_origin_method_cost_and_how_to_make_it_again(world: World
         "PromptTuning(num_virtual_tokens=3",
         "| untouched |",
         "bits per byte (lower is better)",
-        "One prompt at a time",
+        "Generate for one prompt at a time",
         "transformers older than 5.24",
         "hf download me/soft-prompt recipe.json",
         "finetune run --from recipe.json",
@@ -324,8 +330,8 @@ def test_a_run_ends_on_the_hub_and_its_adapter_names_its_hub_base(world: World) 
     for said, line in zip(
         refused,
         (
-            "no token for the Hub: make one that may write at ",
-            "'my read token' may only read: make one",
+            "there is no token for the Hub: make a token with write access at ",
+            "'my read token' may only read: make a token",
             "may not write there (You don't have the rights to write under me)",
             "--training.hub-model-id OWNER/NAME",
         ),
@@ -374,14 +380,14 @@ def test_what_the_hub_refuses_is_one_line_and_the_same_command_goes_on(world: Wo
     (Path(lora) / "model" / "chat_template.jinja").unlink()
     said = commands(world.hub, world.folder, given, "pushing")
     lines = (
-        "does not know the token: make one",
-        "may only read: make one",
+        "does not know the token: make a token",
+        "may only read: make a token",
         "rights to write under me",
-        "no token for the Hub: make one",
+        "no token for the Hub: make a token",
         "rights to write under somebody",
         "'a/b/c' cannot be the name",
         "pushing to me/lost",
-        "the Hub answered 500 (on purpose); the same command tries again",
+        "the Hub answered 500 (on purpose); run the same command again",
     )
     for answer, line in zip(said, lines, strict=False):
         assert (answer.code, answer.err.count("\n")) == (2, 1), answer
@@ -456,7 +462,7 @@ def test_an_adapter_is_not_pushed_beside_a_base_that_has_changed(tmp_path: Path)
     with pytest.raises(ValueError, match=r"no token for the Hub"):  # the next thing to be asked
         push(folder, "me/name")
     build("gpt2", seed=1).save_pretrained(str(base))
-    with pytest.raises(ValueError, match=r"its base .*base' has other content than when it was"):
+    with pytest.raises(ValueError, match=r"its base model '.*base' have changed since"):
         push(folder, "me/name")
 
 

@@ -1,4 +1,7 @@
-"""The LSTM family, registered with transformers' Auto classes. Saved with its own code."""
+"""The LSTM models, registered with the Auto classes of transformers.
+
+Their code is saved beside their weights, so that they load without finetune.
+"""
 
 from transformers import (
     AutoConfig,
@@ -30,7 +33,7 @@ __all__ = [
 ]
 
 AutoConfig.register("lstm", LSTMConfig)
-LSTMConfig.register_for_auto_class()  # type: ignore[no-untyped-call]  # theirs has no types
+LSTMConfig.register_for_auto_class()  # type: ignore[no-untyped-call]  # it has no types
 for auto, model in (
     (AutoModel, LSTMModel),
     (AutoModelForCausalLM, LSTMForCausalLM),

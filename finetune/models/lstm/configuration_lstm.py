@@ -1,6 +1,6 @@
-"""The config of an LSTM model. It is copied beside the weights, so it imports nothing of ours."""
+"""The config of an LSTM model. The file is copied beside the weights and imports no finetune."""
 
-# No postponed annotations here: `strict` does not check those that are strings.
+# `from __future__ import annotations` is left out: `strict` does not check string annotations.
 
 from typing import Literal
 
@@ -10,10 +10,13 @@ from transformers import PreTrainedConfig
 
 @strict
 class LSTMConfig(PreTrainedConfig):
-    """A stack of recurrent blocks; the regularisation of Merity et al. 2017 is off by default."""
+    """The config of a stack of recurrent blocks.
+
+    The regularisation of Merity et al. 2017 is off by default.
+    """
 
     model_type = "lstm"
-    keys_to_ignore_at_inference = ["past_key_values", "cache"]  # noqa: RUF012  # theirs is a list
+    keys_to_ignore_at_inference = ["past_key_values", "cache"]  # noqa: RUF012  # a list in transformers
 
     vocab_size: int = 8000
     hidden_size: int = 256
@@ -27,8 +30,9 @@ class LSTMConfig(PreTrainedConfig):
     """The kind of recurrent layer. gru: two gates and no cell (Cho et al. 2014). rnn: no gates,
     tanh (Elman 1990)."""
     bidirectional: bool = False
-    """Whether a sequence classifier reads in both directions: half of the width of each block reads
-    from right to left. Taggers and encoders always do, language models and decoders never."""
+    """Whether a sequence classifier reads in both directions. Half of the width of each block then
+    reads from right to left. Taggers and encoders always do so, language models and decoders never
+    do."""
     is_encoder_decoder: bool = False
     tie_word_embeddings: bool = False
     """Whether the output layer has the same weights as the embeddings."""
@@ -56,11 +60,11 @@ class LSTMConfig(PreTrainedConfig):
     classifier_dropout: float | int = 0.0
     """The rate of ordinary dropout before a classifier."""
     activation_regularization: float | int = 0.0
-    """AR: the factor of a term of the loss, the mean square of the last recurrent layer's
-    output."""
+    """AR: the factor of a term of the loss. The term is the mean square of the output of the last
+    recurrent layer."""
     temporal_activation_regularization: float | int = 0.0
-    """TAR: the factor of a term of the loss, the mean square of the change of that output from one
-    position to the next."""
+    """TAR: the factor of a term of the loss. The term is the mean square of the change of that
+    output from one position to the next."""
 
     use_cache: bool = True
     pad_token_id: int | None = None
@@ -69,19 +73,33 @@ class LSTMConfig(PreTrainedConfig):
     decoder_start_token_id: int | None = None
 
     def validate_lstm(self) -> None:
+        """Checks the values; `strict` calls it.
+
+        Raises:
+            ValueError: a value is outside its limits, or two values exclude each other.
+        """
         for name in ("vocab_size", "hidden_size", "num_hidden_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         for name in DROPOUTS:
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; at least 0, below 1")
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}; it must be at least 0 and below 1"
+                )
         if self.hidden_size % 2 and (self.bidirectional or self.is_encoder_decoder):
-            raise ValueError(f"hidden_size is {self.hidden_size}; odd, and it reads both ways")
+            raise ValueError(
+                f"hidden_size is {self.hidden_size}; it must be even, because one half of it "
+                "reads from left to right and the other from right to left"
+            )
         if self.forget_gate_bias and self.cell_type != "lstm":
-            raise ValueError(f"forget_gate_bias: a cell of type {self.cell_type} has no such gate")
+            raise ValueError(
+                f"forget_gate_bias is {self.forget_gate_bias}, but a cell of type {self.cell_type} "
+                "has no such gate: set it to 0, or set cell_type to lstm"
+            )
 
 
 DROPOUTS = (
     *("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout"),
     *("weight_drop", "classifier_dropout"),
 )
+"""The fields of the config that are dropout rates."""

@@ -1,4 +1,4 @@
-"""Recurrent layers and blocks, padding and dropout. Copied beside the weights of LSTM models."""
+"""Recurrent layers and blocks, padding and dropout. The file is copied beside the weights."""
 
 from __future__ import annotations
 
@@ -19,23 +19,41 @@ from .state_lstm import LSTMState
 def is_exported() -> bool:
     """Whether torch.export, ONNX or torch.jit.trace is recording the model.
 
-    No branch may then depend on the values of a tensor: it would be fixed for every later input.
+    A branch must not depend on the values of a tensor then, because the recording keeps the same
+    branch for every later input.
     """
-    traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # theirs has no types
+    traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # no types
     return traced or torch.compiler.is_exporting()
 
 
 @dataclass(frozen=True)
 class Padding:
-    """The places of a batch's real tokens. Blocks read rows with the padding behind the tokens."""
+    """The positions of the real tokens of a batch.
 
-    lengths: Tensor  # (batch,)
-    order: Tensor | None  # (batch, time): the positions of real tokens, then the others
-    latest: Tensor  # (batch, time): at each position, the place of the last real token so far
+    Blocks read rows in which all padding is behind the real tokens ("left-aligned rows").
+    """
+
+    lengths: Tensor
+    """The number of real tokens in each row, shape (batch,)."""
+    order: Tensor | None
+    """The positions of the real tokens, then those of the padding, shape (batch, time). None: all
+    padding is behind the real tokens already."""
+    latest: Tensor
+    """For each position, the position in the left-aligned row of the last real token up to there,
+    shape (batch, time). -1: there is none."""
 
     @classmethod
     def of(cls, attention_mask: Tensor | None, time: int) -> Padding | None:
-        """None: there is no padding. The mask may also cover tokens that a state remembers."""
+        """Reads the padding from an attention mask.
+
+        Args:
+            attention_mask: 1 for real tokens and 0 for padding, shape (batch, at least `time`). It
+                may begin with the positions that a state has read before; they are ignored.
+            time: the number of positions that are read now.
+
+        Returns:
+            The padding, or None if there is none.
+        """
         if attention_mask is None:
             return None
         real = attention_mask[:, -time:].bool()
@@ -43,8 +61,9 @@ class Padding:
         order = None
         if is_exported():
             padding = lengths[:, None] + (~real).cumsum(1) - 1
-            place = torch.arange(real.shape[1], device=real.device).expand_as(latest)
-            order = torch.zeros_like(latest).scatter(1, torch.where(real, latest, padding), place)
+            position = torch.arange(real.shape[1], device=real.device).expand_as(latest)
+            target = torch.where(real, latest, padding)
+            order = torch.zeros_like(latest).scatter(1, target, position)
         elif real.all():
             return None
         elif not (real[:, 1:] <= real[:, :-1]).all():
@@ -52,14 +71,17 @@ class Padding:
         return cls(lengths, order, latest)
 
     def to_end(self, hidden: Tensor) -> Tensor:
-        """Moves the real tokens of each row to its beginning."""
+        """Moves the padding of each row to its end, shape (batch, time, hidden)."""
         return hidden if self.order is None else pick(hidden, self.order)
 
     def back(self, hidden: Tensor, before: Tensor | None = None) -> Tensor:
-        """Moves vectors from there to the places of their tokens. Padding repeats the vector of the
-        last real token before it.
+        """Moves the vectors of left-aligned rows back to the positions of their tokens.
 
-        `before`, (batch, hidden): the vector that padding repeats if no real token is before it.
+        Padding gets the vector of the last real token before it.
+
+        Args:
+            hidden: the vectors of left-aligned rows, shape (batch, time, hidden).
+            before: the vectors for padding that has no real token before it, shape (batch, hidden).
         """
         placed = pick(hidden, self.latest.clamp(min=0))
         if before is None:
@@ -67,29 +89,41 @@ class Padding:
         return torch.where(self.latest[..., None] < 0, before[:, None].to(placed.dtype), placed)
 
     def reverse(self, hidden: Tensor) -> Tensor:
-        """Reverses the order of each row's real tokens."""
-        place = torch.arange(hidden.shape[1], device=hidden.device)[None]
-        mirrored = self.lengths[:, None] - 1 - place
-        return pick(hidden, torch.where(mirrored < 0, place, mirrored))
+        """Reverses the real tokens of left-aligned rows, and leaves the padding behind them."""
+        position = torch.arange(hidden.shape[1], device=hidden.device)[None]
+        mirrored = self.lengths[:, None] - 1 - position
+        return pick(hidden, torch.where(mirrored < 0, position, mirrored))
 
 
-def pick(hidden: Tensor, places: Tensor) -> Tensor:
-    """The vectors of each row at `places`: (batch, time, hidden), (batch, time)."""
-    return hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
+def pick(hidden: Tensor, positions: Tensor) -> Tensor:
+    """The vectors of each row at the given positions.
+
+    Args:
+        hidden: shape (batch, time, hidden).
+        positions: shape (batch, picked).
+
+    Returns:
+        The vectors, shape (batch, picked, hidden).
+    """
+    return hidden.gather(1, positions[..., None].expand(-1, -1, hidden.shape[-1]))
 
 
 def locked_dropout(hidden: Tensor, rate: float, training: bool) -> Tensor:
-    """One mask for all positions of a row (Gal & Ghahramani 2016)."""
+    """Dropout with the same mask at all positions of a row (Gal & Ghahramani 2016).
+
+    The shape of `hidden` is (batch, time, hidden).
+    """
     if not training or not rate:
         return hidden
     return hidden * dropout(torch.ones_like(hidden[:, :1]), rate)
 
 
 class _Layer(nn.RNNBase):
-    """One recurrent layer. Its state `hx` is (h, c), each (batch, hidden); only an LSTM changes c.
+    """One recurrent layer.
 
-    A single position on a CPU is computed by the function of the cell: oneDNN would bring the
-    weights into its own order again for each token.
+    Its state `hx` is (h, c), each of shape (batch, hidden). Only an LSTM changes c. On a CPU, a
+    single position is computed by the function of the cell, because oneDNN would reorder the
+    weights again for each token.
     """
 
     weight_ih_l0: Tensor
@@ -98,11 +132,13 @@ class _Layer(nn.RNNBase):
     bias_hh_l0: Tensor
 
     def is_one_step(self, input: Any) -> bool:
+        """Whether the input is a single position that the function of the cell computes."""
         if self.training or not isinstance(input, Tensor) or is_exported():
             return False
         return input.shape[1] == 1 and input.device.type == "cpu"
 
     def weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The weights in the order of the function of the cell."""
         return self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0
 
 
@@ -143,23 +179,24 @@ class LSTMBlock(GradientCheckpointingLayer):
     """x + RNN(norm(x)), where the RNN is one layer of LSTM, GRU or plain tanh cells.
 
     An LSTM (Hochreiter & Schmidhuber 1997; forget gate of Gers et al. 2000) reads x_t and its own
-    last output h, and keeps a cell c beside it; all are (batch, hidden), σ the logistic function:
+    last output h, and also keeps a cell c. All three have the shape (batch, hidden). σ is the
+    logistic function:
 
-        i = σ(W_i x_t + U_i h + b_i)        what to write
-        f = σ(W_f x_t + U_f h + b_f)        what to keep
-        g = tanh(W_g x_t + U_g h + b_g)     what would be written
-        o = σ(W_o x_t + U_o h + b_o)        what to show
+        i = σ(W_i x_t + U_i h + b_i)        how much is written
+        f = σ(W_f x_t + U_f h + b_f)        how much is kept
+        g = tanh(W_g x_t + U_g h + b_g)     the new content
+        o = σ(W_o x_t + U_o h + b_o)        how much is shown
         c ← f ⊙ c + i ⊙ g
         h ← o ⊙ tanh(c)
 
-    `weight_ih_l0` is W, `weight_hh_l0` U, both (4 hidden, hidden), i, f, g, o on top of each other;
-    `bias_ih_l0` + `bias_hh_l0` is b, (4 hidden,). What the past adds to c is multiplied by nothing
-    but f, so a gradient can come through many steps where f is near 1. In a plain RNN it is
-    multiplied by U at each:
+    `weight_ih_l0` is W and `weight_hh_l0` is U. Both have the shape (4 hidden, hidden): the rows of
+    i, f, g and o, in this order. `bias_ih_l0` + `bias_hh_l0` is b, shape (4 hidden,). From one step
+    to the next, c is only multiplied by f, so that a gradient passes through many steps if f is
+    near 1. A plain RNN multiplies h by U at each step:
 
         h ← tanh(W x_t + U h + b)
 
-    and a GRU (Cho et al. 2014) keeps or replaces h itself:
+    A GRU (Cho et al. 2014) has no cell, and keeps or replaces h itself:
 
         r = σ(W_r x_t + U_r h + b_r)
         z = σ(W_z x_t + U_z h + b_z)
@@ -185,11 +222,19 @@ class LSTMBlock(GradientCheckpointingLayer):
         padding: Padding | None = None,
         state: LSTMState | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The block's output, its RNN's output, and the latter after dropout.
+        """Runs the block.
 
-        Each is (batch, time, hidden). `start`, (batch, hidden), is h before the first token, if
-        `state` has none. `state` has neither of the library's names, which gradient checkpointing
-        would set to None.
+        Args:
+            hidden: the input, shape (batch, time, hidden).
+            start: h before the first token, if `state` has none, shape (batch, hidden). None:
+                zeros.
+            padding: the padding of the left-aligned rows. None: there is none.
+            state: the state to go on from, which is updated. It is not named `past_key_values` or
+                `cache`, because gradient checkpointing sets arguments of these names to None.
+
+        Returns:
+            The output of the block, the output of its RNN, and the latter after dropout. Each has
+            the shape (batch, time, hidden).
         """
         inputs = self.norm(hidden)
         zero = inputs.new_zeros(inputs.shape[0], self.width)
@@ -197,19 +242,24 @@ class LSTMBlock(GradientCheckpointingLayer):
         if state is None:
             output, _, _ = self._run(self.rnn, inputs, h, zero)
         else:
-            output = self._go_on(inputs, h, zero, padding, state)
+            output = self._run_from_state(inputs, h, zero, padding, state)
         if self.reverse_rnn is not None:
-            turned = inputs.flip(1) if padding is None else padding.reverse(inputs)
-            other, _, _ = self._run(self.reverse_rnn, turned, zero, zero)
-            other = other.flip(1) if padding is None else padding.reverse(other)
-            output = torch.cat([output, other], -1)
+            backward = inputs.flip(1) if padding is None else padding.reverse(inputs)
+            backward, _, _ = self._run(self.reverse_rnn, backward, zero, zero)
+            backward = backward.flip(1) if padding is None else padding.reverse(backward)
+            output = torch.cat([output, backward], -1)
         dropped = locked_dropout(output, self.config.hidden_dropout, self.training)
         return hidden + dropped, output, dropped
 
-    def _go_on(
+    def _run_from_state(
         self, inputs: Tensor, h: Tensor, c: Tensor, padding: Padding | None, past: LSTMState
     ) -> Tensor:
-        """Runs the RNN from the remembered state, if there is one, and remembers the new state."""
+        """Runs the RNN from the stored state, or from h and c if there is none, and stores the new
+        state.
+
+        Returns:
+            The output of the RNN, shape (batch, time, hidden).
+        """
         layer, time = past.layer(self.index), inputs.shape[1]
         if layer.is_initialized:
             assert layer.keys is not None
@@ -219,8 +269,9 @@ class LSTMBlock(GradientCheckpointingLayer):
         if padding is None:
             output, new_h, new_c = self._run(self.rnn, inputs, h, c)
         else:
-            # Packed, so that the state is the one after each row's last real token. This costs
-            # oneDNN's speed, but only where padding and a state meet: in a prompt, not in training.
+            # The rows are packed, so that the state is the one after the last real token of each
+            # row. oneDNN cannot run packed rows, so this is slow. It only happens if a batch has
+            # both padding and a state: for prompts, but not in training.
             lengths = padding.lengths.clamp(min=1).cpu()
             packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
             packed, new_h, new_c = self._run(self.rnn, packed, h, c)
@@ -231,14 +282,14 @@ class LSTMBlock(GradientCheckpointingLayer):
         return output
 
     def _run(self, rnn: nn.Module, inputs: Any, h: Tensor, c: Tensor) -> tuple[Any, Tensor, Tensor]:
-        """The outputs, the last h and the last c."""
+        """Runs an RNN, with DropConnect in training, and returns its outputs, last h and last c."""
         if self.training and self.config.weight_drop:
             weights = {
                 name: dropout(weight, self.config.weight_drop)
                 for name, weight in rnn.named_parameters()
-                if name.endswith("weight_hh_l0")  # within PEFT's wrapper it has a longer name
+                if name.endswith("weight_hh_l0")  # PEFT's wrapper adds a prefix
             }
-            # This still runs the fast kernel.
+            # Replaced weights, unlike a loop over positions, still run the fast kernel.
             output, (h, c) = functional_call(rnn, weights, (inputs, (h, c)))
         else:
             output, (h, c) = rnn(inputs, (h, c))

@@ -14,9 +14,12 @@ from finetune.models.lstm import LSTMConfig
     [
         ({"cell_type": "lstn"}, "cell_type"),
         ({"hidden_size": 0}, "hidden_size is 0; it must be at least 1"),
-        ({"weight_drop": 1.0}, r"weight_drop is 1\.0; at least 0, below 1"),
-        ({"hidden_size": 33, "bidirectional": True}, "hidden_size is 33; odd"),
-        ({"cell_type": "gru", "forget_gate_bias": 1}, "of type gru has no such gate"),
+        ({"weight_drop": 1.0}, r"weight_drop is 1\.0; it must be at least 0 and below 1"),
+        ({"hidden_size": 33, "bidirectional": True}, "hidden_size is 33; it must be even"),
+        (
+            {"cell_type": "gru", "forget_gate_bias": 1},
+            "cell of type gru has no such gate",
+        ),
     ],
 )
 def test_a_mistake_in_the_config_is_named(config: dict[str, Any], message: str) -> None:

@@ -125,7 +125,7 @@ def test_the_state_goes_by_both_of_its_names_and_no_other_is_swallowed(kind: str
     ):
         with pytest.raises(ValueError, match=message):
             model(rest, **decoder, **given)
-    with pytest.raises(ValueError, match="use_cache=False and a state"):
+    with pytest.raises(ValueError, match="use_cache is False, but a state was passed"):
         model.generate(TEXT[None], past_key_values=state(), use_cache=False, max_new_tokens=2)
 
 
