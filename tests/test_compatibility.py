@@ -225,7 +225,7 @@ def made(case: Case, folder: Path) -> Recipe:
 
 
 def prepared(case: Case, folder: Path) -> Prepared:
-    """As on a machine with so many GPUs as the case names."""
+    """The prepared case, on a machine that seems to have the GPUs that the case names."""
     ready = prepare(made(case, folder))
     ready.args._n_gpu = case[3].get("gpus", ready.args.n_gpu)
     return ready

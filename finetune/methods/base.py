@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Method(ABC):
-    """Which weights of a loaded model train: all, some, or new ones that the method adds.
+    """A method chooses which weights of a loaded model train: all, some, or new ones that it adds.
 
     A method is a frozen dataclass. Its fields are settings that a recipe may set and the command
     line may override (`--method.r 8`), so they hold plain data only: text, numbers, booleans,

@@ -48,7 +48,7 @@ class _Pretraining(Documents):
     that of BERT."""
 
     least: ClassVar[str] = f"less than {SHORTEST} tokens"
-    """Which blocks are left out, for a note."""
+    """A phrase for a note: the blocks that are left out."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
